@@ -23,7 +23,10 @@ export class CommandFailed extends Error {
   readonly exitCode: number | null;
   readonly output: string;
   constructor(command: string, exitCode: number | null, output: string, options?: ErrorOptions) {
-    super(`${command} failed${exitCode === null ? '' : ` with exit code ${exitCode}`}:\n${lastLines(output, 30)}`, options);
+    super(
+      `${command} failed${exitCode === null ? '' : ` with exit code ${exitCode}`}:\n${lastLines(output, 30)}`,
+      options,
+    );
     this.name = 'CommandFailed';
     this.exitCode = exitCode;
     this.output = output;

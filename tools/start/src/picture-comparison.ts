@@ -19,7 +19,9 @@ export async function samePicture(left: string, right: string): Promise<boolean>
   const [a, b] = await Promise.all([readFile(left), readFile(right)]);
   const [pixelsA, pixelsB] = [decode(a), decode(b)];
   if (pixelsA === undefined || pixelsB === undefined) return a.equals(b);
-  return pixelsA.width === pixelsB.width && pixelsA.height === pixelsB.height && pixelsA.data.equals(pixelsB.data);
+  return (
+    pixelsA.width === pixelsB.width && pixelsA.height === pixelsB.height && pixelsA.data.equals(pixelsB.data)
+  );
 }
 
 /**

@@ -63,7 +63,12 @@ export async function setUpPython(options: SetUpOptions): Promise<PythonEnvironm
   return environment;
 }
 
-async function sync(uv: string, options: SetUpOptions, folder: string, extra: readonly string[]): Promise<void> {
+async function sync(
+  uv: string,
+  options: SetUpOptions,
+  folder: string,
+  extra: readonly string[],
+): Promise<void> {
   await runProcess(uv, ['sync', '--frozen', '--all-packages', ...extra], {
     cwd: options.workspaceRoot,
     ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -75,13 +80,24 @@ async function findUv(options: SetUpOptions): Promise<string> {
   const folder = path.join(options.workspaceRoot, '.tools');
   const uv = path.join(folder, 'bin/uv');
   const said = existsSync(uv) ? await runProcess(uv, ['--version'], signalOf(options)) : undefined;
-  if (said?.output.startsWith(`uv ${UV_VERSION} `) === true || said?.output.trim() === `uv ${UV_VERSION}`) return uv;
+  if (said?.output.startsWith(`uv ${UV_VERSION} `) === true || said?.output.trim() === `uv ${UV_VERSION}`)
+    return uv;
   options.onStep?.(`uv ${UV_VERSION} into .tools`);
   await mkdir(folder, { recursive: true });
   const python = await findPython(options);
   await runProcess(
     python,
-    ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--upgrade', '--target', folder, `uv==${UV_VERSION}`],
+    [
+      '-m',
+      'pip',
+      'install',
+      '--quiet',
+      '--disable-pip-version-check',
+      '--upgrade',
+      '--target',
+      folder,
+      `uv==${UV_VERSION}`,
+    ],
     signalOf(options),
   );
   return uv;
@@ -100,7 +116,11 @@ async function findPython(options: SetUpOptions): Promise<string> {
       if (!(error instanceof CommandFailed)) throw error;
     }
   }
-  throw new CommandFailed('python3', null, 'Python 3.11 or 3.12 was not found on PATH. Install one (with pip) and run the command again.');
+  throw new CommandFailed(
+    'python3',
+    null,
+    'Python 3.11 or 3.12 was not found on PATH. Install one (with pip) and run the command again.',
+  );
 }
 
 function signalOf(options: SetUpOptions): { signal?: AbortSignal } {
@@ -108,7 +128,9 @@ function signalOf(options: SetUpOptions): { signal?: AbortSignal } {
 }
 
 async function fingerprint(workspaceRoot: string): Promise<string> {
-  const hash = createHash('sha256').update(`uv ${UV_VERSION} ${process.platform} ${process.arch} ${workspaceRoot}\n`);
+  const hash = createHash('sha256').update(
+    `uv ${UV_VERSION} ${process.platform} ${process.arch} ${workspaceRoot}\n`,
+  );
   for (const file of ['uv.lock', ...PYTHON_PROJECTS.map((project) => path.join(project, 'pyproject.toml'))]) {
     hash.update(`${file}\n`).update(await readFile(path.join(workspaceRoot, file)));
   }

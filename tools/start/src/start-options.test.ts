@@ -7,7 +7,12 @@ const endpoints = ['flux-schnell', 'photo-finish'];
 describe('parseStartOptions', () => {
   it('runs photo-finish on every backend by default', () => {
     const options = parseStartOptions([], endpoints);
-    expect(options).toMatchObject({ endpoint: 'photo-finish', backends: ['modal', 'runpod'], keep: false, json: false });
+    expect(options).toMatchObject({
+      endpoint: 'photo-finish',
+      backends: ['modal', 'runpod'],
+      keep: false,
+      json: false,
+    });
   });
 
   it('collects inputs, keeping further equals signs', () => {

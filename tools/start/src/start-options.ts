@@ -37,17 +37,32 @@ export function parseStartOptions(argv: readonly string[], endpoints: readonly s
         'sends the same inputs to both, saves the outputs, compares them, and stops everything.',
     )
     .addOption(
-      new Option('-e, --endpoint <name>', 'workflow endpoint to run').choices(endpoints).default(defaultEndpoint(endpoints)),
+      new Option('-e, --endpoint <name>', 'workflow endpoint to run')
+        .choices(endpoints)
+        .default(defaultEndpoint(endpoints)),
     )
     .addOption(
       new Option('-b, --backend <name>', 'backend to run it on; repeat for several (default: all)')
         .choices(BACKENDS)
         .argParser((value: string, before: Backend[] = []) => [...before, backend(value)]),
     )
-    .option('-i, --input <name=value>', 'set an input; repeat for several; a file input takes a path', collectInput, {})
+    .option(
+      '-i, --input <name=value>',
+      'set an input; repeat for several; a file input takes a path',
+      collectInput,
+      {},
+    )
     .option('-o, --out <folder>', 'where the outputs go', 'out')
-    .option('--keep', 'leave the local clouds running afterwards, print their URLs and how to point other tools at them', false)
-    .option('--json', 'print one JSON document on stdout and nothing else (with `npm start --silent -- --json`)', false)
+    .option(
+      '--keep',
+      'leave the local clouds running afterwards, print their URLs and how to point other tools at them',
+      false,
+    )
+    .option(
+      '--json',
+      'print one JSON document on stdout and nothing else (with `npm start --silent -- --json`)',
+      false,
+    )
     .option('--timeout <seconds>', 'longest time for one job', positiveNumber, 600)
     .option('-v, --verbose', 'show what the clouds and the workers log', false)
     .addHelpText(
@@ -103,12 +118,14 @@ function backend(value: string): Backend {
 
 function collectInput(pair: string, before: Record<string, string>): Record<string, string> {
   const at = pair.indexOf('=');
-  if (at < 1) throw new InvalidArgumentError('Write it as name=value, for example --input prompt="a red fox".');
+  if (at < 1)
+    throw new InvalidArgumentError('Write it as name=value, for example --input prompt="a red fox".');
   return { ...before, [pair.slice(0, at)]: pair.slice(at + 1) };
 }
 
 function positiveNumber(text: string): number {
   const value = Number(text);
-  if (!Number.isFinite(value) || value <= 0) throw new InvalidArgumentError('Give a number of seconds above 0.');
+  if (!Number.isFinite(value) || value <= 0)
+    throw new InvalidArgumentError('Give a number of seconds above 0.');
   return value;
 }
