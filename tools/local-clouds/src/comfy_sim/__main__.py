@@ -1,0 +1,5 @@
+"""`python -m comfy_sim`."""
+
+from .cli import main
+
+main()
