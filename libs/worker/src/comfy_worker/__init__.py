@@ -1,0 +1,52 @@
+"""comfy_worker runs one ComfyUI workflow on one ComfyUI, and knows no cloud."""
+
+from .client import ComfyClient, Message
+from .engine import EngineConfig
+from .errors import (
+    EngineCrashed,
+    EngineNotConfigured,
+    EngineUnavailable,
+    InputFileRejected,
+    JobCanceled,
+    JobTimedOut,
+    NodeFailed,
+    OutOfMemory,
+    OutputMissing,
+    WorkerError,
+    WorkflowRejected,
+)
+from .job import InputFile, Job, JobEvent, JobTimings, LogLine, OutputReady, Preview, Progress
+from .job_run import JobRun
+from .outputs import Kind, Output
+from .process import ComfyProcess
+from .worker import Worker
+
+__all__ = [
+    "ComfyClient",
+    "ComfyProcess",
+    "EngineConfig",
+    "EngineCrashed",
+    "EngineNotConfigured",
+    "EngineUnavailable",
+    "InputFile",
+    "InputFileRejected",
+    "Job",
+    "JobCanceled",
+    "JobEvent",
+    "JobRun",
+    "JobTimedOut",
+    "JobTimings",
+    "Kind",
+    "LogLine",
+    "Message",
+    "NodeFailed",
+    "OutOfMemory",
+    "Output",
+    "OutputMissing",
+    "OutputReady",
+    "Preview",
+    "Progress",
+    "Worker",
+    "WorkerError",
+    "WorkflowRejected",
+]
