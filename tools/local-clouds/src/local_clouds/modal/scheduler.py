@@ -1,0 +1,426 @@
+"""Containers come and go with the inputs that wait: scaling, timeouts, retries, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import re
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Any
+
+from modal_proto import api_pb2
+
+from ..child_process import end_child, signal_group
+from ..faults import Faults
+from .container import Container
+from .records import AppRecord, Call, FunctionRecord, Input, State, WebEndpoint
+
+TICK = 0.2
+"""Seconds between two looks at what should scale down or has run too long."""
+
+STOP_GRACE = 30.0
+"""Seconds that a container has for its exit hooks before it is killed (Modal's grace period)."""
+
+SHUTDOWN_GRACE = 5.0
+"""The same when the whole local Modal stops."""
+
+SUBDOMAIN_LIMIT = 63
+"""Longest label of a host name; Modal cuts longer ones and adds a hash."""
+
+Status = api_pb2.GenericResult
+Launch = Callable[[Container], Awaitable[None]]
+
+
+class Scheduler:
+    """Starts containers where inputs wait, ends idle ones, and answers inputs that no container will."""
+
+    def __init__(self, state: State, faults: Faults, launch: Launch, log: Callable[[str], None]) -> None:
+        self._state = state
+        self._faults = faults
+        self._launch = launch
+        self._log = log
+        self._woken = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop_task: asyncio.Task[None] | None = None
+        self.workspace = "local"
+        self.web_port = 0
+
+    def start(self) -> None:
+        """Starts looking after containers."""
+        self._loop_task = asyncio.create_task(self._loop())
+
+    async def stop(self) -> None:
+        """Ends every container: exit hooks run, what does not end is killed."""
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+        containers = self._state.containers()
+        await asyncio.gather(*(self._end(container, SHUTDOWN_GRACE) for container in containers))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Looks again soon."""
+        self._woken.set()
+
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # -- definitions -----------------------------------------------------------------------------------
+
+    def redefine(self, function_id: str, definition: api_pb2.Function, data: api_pb2.FunctionData) -> None:
+        """Gives a function, and its instances with parameters, another definition."""
+        for function in self._state.functions.values():
+            if function_id in (function.id, function.base_id):
+                function.definition, function.data = definition, data
+                function.override = None
+
+    async def published(self, app: AppRecord) -> None:
+        """After a deployment: containers of the version before finish their inputs and end."""
+        for container in self._state.containers():
+            if container.function.app is app:
+                self._spawn(self.stop_container(container, graceful=True))
+        for function_id in app.function_ids.values():
+            function = self._state.functions[function_id]
+            self.metadata(function)
+        self.wake()
+
+    async def replace_containers(self, app: AppRecord) -> None:
+        """Ends every container of an app now."""
+        mine = [container for container in self._state.containers() if container.function.app is app]
+        await asyncio.gather(*(self.stop_container(container, graceful=False) for container in mine))
+
+    async def stop_app(self, app: AppRecord) -> None:
+        """Stops an app: no URL, no containers, its waiting inputs are canceled."""
+        app.state = api_pb2.APP_STATE_STOPPED
+        app.stopped_at = time.time()
+        for label in [label for label, web in self._state.web.items() if self._app_of(web) is app]:
+            del self._state.web[label]
+        for function in self._state.functions.values():
+            if function.app is app:
+                for item in list(function.pending):
+                    self._answer(item, Status.GENERIC_STATUS_TERMINATED, "The app was stopped.")
+        await self.replace_containers(app)
+        app.logs.close()
+
+    def _app_of(self, web: WebEndpoint) -> AppRecord:
+        return self._state.functions[web.function_id].app
+
+    def web_url(
+        self, function: FunctionRecord, name: str, config: api_pb2.WebhookConfig, method: str = ""
+    ) -> str:
+        """The URL of a web function, which is served from now on."""
+        if not config.type:
+            return ""
+        label = subdomain(self.workspace, function.app, name, config.requested_suffix)
+        self._state.web[label] = WebEndpoint(function.id, method, config)
+        return f"http://{label}.localhost:{self.web_port}"
+
+    def metadata(self, function: FunctionRecord, definition: api_pb2.Function | None = None) -> Any:
+        """What a client learns of a function."""
+        shown = definition or function.definition
+        metadata = api_pb2.FunctionHandleMetadata(
+            function_name=shown.function_name,
+            function_type=shown.function_type,
+            definition_id=f"de-{function.id}",
+            app_id=function.app.id,
+            class_parameter_info=shown.class_parameter_info,
+            function_schema=shown.function_schema,
+            supported_input_formats=shown.supported_input_formats,
+            supported_output_formats=shown.supported_output_formats,
+        )
+        metadata.web_url = self.web_url(function, shown.function_name, shown.webhook_config)
+        for name, method in shown.method_definitions.items():
+            entry = metadata.method_handle_metadata[name]
+            entry.CopyFrom(
+                api_pb2.FunctionHandleMetadata(
+                    function_name=method.function_name,
+                    function_type=method.function_type,
+                    is_method=True,
+                    use_method_name=name,
+                    app_id=function.app.id,
+                    function_schema=method.function_schema,
+                    supported_input_formats=method.supported_input_formats,
+                    supported_output_formats=method.supported_output_formats,
+                )
+            )
+            entry.web_url = self.web_url(function, method.function_name, method.webhook_config, name)
+        return metadata
+
+    def object(self, object_id: str) -> Any:
+        """Any object with what a client must know of it."""
+        if object_id in self._state.functions:
+            function = self._state.functions[object_id]
+            return api_pb2.Object(object_id=object_id, function_handle_metadata=self.metadata(function))
+        if object_id.startswith("cs-"):
+            return api_pb2.Object(object_id=object_id, class_handle_metadata=api_pb2.ClassHandleMetadata())
+        volume = self._state.volumes.by_id.get(object_id)
+        if volume is not None:
+            metadata = api_pb2.VolumeMetadata(name=volume.name, version=volume.content)
+            return api_pb2.Object(object_id=object_id, volume_metadata=metadata)
+        return api_pb2.Object(object_id=object_id)
+
+    def layout(self, app: AppRecord) -> Any:
+        """The app's functions and classes, and all that they depend on."""
+        ids = {*app.function_ids.values(), *app.class_ids.values()}
+        for object_id in list(ids):
+            function = self._state.functions.get(object_id)
+            if function is not None:
+                ids |= {dependency.object_id for dependency in function.definition.object_dependencies}
+        return api_pb2.AppLayout(
+            function_ids=app.function_ids,
+            class_ids=app.class_ids,
+            objects=[self.object(object_id) for object_id in sorted(ids)],
+        )
+
+    # -- inputs and outputs ----------------------------------------------------------------------------
+
+    def enqueue(self, call: Call, item: api_pb2.FunctionInput, index: int) -> Input:
+        """Adds an input to a call; a container will be found for it."""
+        new = Input(call, index, item)
+        call.inputs.append(new)
+        self._state.inputs[new.id] = new
+        self._queue(new)
+        return new
+
+    def _queue(self, item: Input) -> None:
+        function = item.call.function
+        function.pending.append(item)
+        event, function.arrived = function.arrived, asyncio.Event()
+        event.set()
+        self._scale(function)
+
+    def hand_out(self, container: Container) -> Any:
+        """The next waiting input, for a container that asked."""
+        item = container.function.pending.popleft()
+        item.container, item.started_at = container, time.monotonic()
+        container.inputs[item.id] = item
+        if self._faults.hit("kill-container", container.function.app.name) is not None and container.process:
+            signal_group(container.process.pid, signal.SIGKILL)
+        return api_pb2.FunctionGetInputsItem(
+            input_id=item.id,
+            input=item.item,
+            function_call_id=item.call.id,
+            function_call_invocation_type=item.call.invocation_type,
+            retry_count=item.retry_count,
+            function_map_idx=item.index,
+        )
+
+    def put_output(self, output: api_pb2.FunctionPutOutputsItem, container: Container | None) -> None:
+        """Takes a container's answer to an input; a failure is tried again as the function's policy says."""
+        item = self._state.inputs.get(output.input_id)
+        if item is None or item.done or (container is not None and output.input_id not in container.inputs):
+            return
+        self._release(item)
+        if output.result.status == Status.GENERIC_STATUS_FAILURE and self._retry(item):
+            return
+        self._finish(item, output.result, output.data_format)
+
+    def _release(self, item: Input) -> None:
+        container, item.container = item.container, None
+        if container is not None:
+            container.inputs.pop(item.id, None)
+            container.handled += 1
+            container.idle_since = time.monotonic()
+
+    def _retry(self, item: Input) -> bool:
+        policy = item.call.function.definition.retry_policy
+        if item.retry_count >= policy.retries or item.call.web:
+            return False
+        delay = policy.initial_delay_ms * max(policy.backoff_coefficient, 1.0) ** item.retry_count
+        item.retry_count += 1
+        self._spawn(self._queue_later(item, min(delay, policy.max_delay_ms or delay) / 1000))
+        return True
+
+    async def _queue_later(self, item: Input, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if not item.done:
+            self._queue(item)
+
+    def _answer(self, item: Input, status: Any, exception: str) -> None:
+        if item in item.call.function.pending:
+            item.call.function.pending.remove(item)
+        self._release(item)
+        self._finish(item, Status(status=status, exception=exception), api_pb2.DATA_FORMAT_UNSPECIFIED)
+
+    def _finish(self, item: Input, result: Any, data_format: Any) -> None:
+        item.done = True
+        item.call.outputs.put(
+            api_pb2.FunctionGetOutputsItem(
+                result=result,
+                idx=item.index,
+                input_id=item.id,
+                data_format=data_format,
+                output_created_at=time.time(),
+                retry_count=item.retry_count,
+            )
+        )
+        if not item.call.unfinished:
+            item.call.data_out.close()
+            item.call.data_in.close()
+
+    async def cancel(self, call: Call, terminate_containers: bool) -> None:
+        """Cancels a call: waiting inputs never run, running ones are told, or lose their container."""
+        for item in call.inputs:
+            if item.done:
+                continue
+            container = item.container
+            self._answer(item, Status.GENERIC_STATUS_TERMINATED, "Input was cancelled by user")
+            if container is not None:
+                container.to_cancel.append(item.id)
+                container.cancel_arrived.set()
+                if terminate_containers:
+                    self._spawn(self.stop_container(container, graceful=False))
+
+    @staticmethod
+    def status_of(item: Input) -> Any:
+        """A call graph's status of an input."""
+        if not item.done:
+            return Status.GENERIC_STATUS_UNSPECIFIED
+        outputs = [output for output in item.call.outputs.items if output.input_id == item.id]
+        return outputs[0].result.status if outputs else Status.GENERIC_STATUS_UNSPECIFIED
+
+    # -- containers ------------------------------------------------------------------------------------
+
+    def ready(self, container: Container) -> None:
+        """A container asks for inputs, which ends its cold start."""
+        if container.ready_at is None:
+            container.ready_at = time.time()
+            container.idle_since = time.monotonic()
+
+    def _scale(self, function: FunctionRecord) -> None:
+        if not function.app.running:
+            return
+        live = [container for container in function.containers if not container.stopping]
+        busy = sum(len(container.inputs) for container in live)
+        work = len(function.pending) + busy
+        wanted = max(math.ceil(work / function.concurrency), function.min_containers)
+        if work:
+            wanted += function.buffer_containers
+        for _ in range(min(wanted, function.max_containers) - len(live)):
+            container = Container(function)
+            function.containers.append(container)
+            function.started += 1
+            container.supervisor = self._spawn(self._supervise(container))
+
+    async def _supervise(self, container: Container) -> None:
+        function = container.function
+        try:
+            await asyncio.sleep(self._faults.seconds("container-start-latency-ms"))
+            await self._launch(container)
+        except Exception as error:
+            self._log(f"container {container.id} of {function.name} could not be started: {error}")
+            container.failure = Status(status=Status.GENERIC_STATUS_INIT_FAILURE, exception=str(error))
+        finally:
+            if container in function.containers:
+                function.containers.remove(container)
+            self._after(container)
+
+    def _after(self, container: Container) -> None:
+        """A container is gone: answers what it left, and what waits in vain for one that cannot start."""
+        code = container.process.returncode if container.process is not None else None
+        for item in list(container.inputs.values()):
+            self._release(item)
+            if not self._retry(item):
+                reason = container.failure.exception if container.failure is not None else ""
+                text = (
+                    reason
+                    or f"Container {container.id} ended with exit code {code} before the input was done."
+                )
+                self._answer(item, Status.GENERIC_STATUS_INTERNAL_FAILURE, text)
+        function = container.function
+        if container.failure is not None and container.ready_at is None:
+            for item in list(function.pending):
+                self._answer(item, Status.GENERIC_STATUS_INIT_FAILURE, container.failure.exception)
+        if function.app.running:
+            self._scale(function)
+
+    async def stop_container(self, container: Container, graceful: bool) -> None:
+        """Ends a container: gracefully it finishes its inputs first; exit hooks run either way, for a while."""
+        if container.stopping and graceful:
+            return
+        container.stopping = True
+        event, container.function.arrived = container.function.arrived, asyncio.Event()
+        event.set()
+        deadline = time.monotonic() + container.function.timeout
+        while graceful and container.inputs and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        await self._end(container, STOP_GRACE if graceful else SHUTDOWN_GRACE)
+
+    async def _end(self, container: Container, grace: float) -> None:
+        container.stopping = True
+        event, container.function.arrived = container.function.arrived, asyncio.Event()
+        event.set()
+        process = container.process
+        if process is None:
+            if container.supervisor is not None:
+                container.supervisor.cancel()
+            return
+        if container.ready_at is None:
+            await end_child(process, 0)
+        elif not container.inputs:
+            # The kill switch lets the runtime run its exit hooks and end by itself.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(process.wait()), grace)
+        elif process.returncode is None:
+            signal_group(process.pid, signal.SIGINT)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(process.wait()), grace)
+        await end_child(process, 1.0)
+        if container.supervisor is not None:
+            await asyncio.wait({container.supervisor}, timeout=5)
+
+    async def _loop(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), TICK)
+            self._woken.clear()
+            for function in list(self._state.functions.values()):
+                self._look_after(function)
+
+    def _look_after(self, function: FunctionRecord) -> None:
+        now = time.monotonic()
+        for container in list(function.containers):
+            started = time.time() - container.started_at
+            if container.ready_at is None and container.process and started > function.startup_timeout:
+                text = f"Container did not start within {function.startup_timeout:g} s."
+                container.failure = Status(status=Status.GENERIC_STATUS_INIT_FAILURE, exception=text)
+                signal_group(container.process.pid, signal.SIGKILL)
+            for item in list(container.inputs.values()):
+                if now - item.started_at > function.timeout and not item.call.web:
+                    text = f"Task's current input {item.id} hit its timeout of {function.timeout:g}s"
+                    self._answer(item, Status.GENERIC_STATUS_TIMEOUT, text)
+                    if container.process is not None:
+                        signal_group(container.process.pid, signal.SIGKILL)
+        live = [container for container in function.containers if not container.stopping]
+        idle = [
+            container
+            for container in live
+            if container.ready_at
+            and not container.inputs
+            and now - container.idle_since >= function.scaledown_window
+        ]
+        spare = len(live) - function.min_containers
+        for container in idle[: max(spare, 0)]:
+            if not function.pending:
+                self._spawn(self.stop_container(container, graceful=True))
+        if function.app.running and function.id in function.app.function_ids.values():
+            self._scale(function)
+
+
+def subdomain(workspace: str, app: AppRecord, name: str, suffix: str) -> str:
+    """Host label of a web function: workspace, environment unless it is main, then its label or app and name."""
+    label = re.sub(r"[^a-z0-9-]", "-", (suffix or f"{app.name}-{name}").lower())
+    environment = "" if app.environment == "main" else f"-{app.environment}"
+    dev = "-dev" if app.state == api_pb2.APP_STATE_EPHEMERAL else ""
+    whole = f"{workspace}{environment}--{label}{dev}"
+    if len(whole) <= SUBDOMAIN_LIMIT:
+        return whole
+    return f"{whole[:56]}-{sha256(whole.encode()).hexdigest()[:6]}"

@@ -1,0 +1,281 @@
+"""Apps: creation, publication, history, rollback, logs, stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+from grpclib import GRPCError, Status
+from modal_proto import api_pb2
+
+from ..records import AppRecord, Deployment, new_id
+from ..rpc import not_found, streaming, unary
+from .base import Service
+
+
+class AppService(Service):
+    """Everything that `modal deploy`, `modal run` and `modal app` ask."""
+
+    def app(self, app_id: str) -> AppRecord:
+        """The app with this id. Raises NOT_FOUND."""
+        found = self.state.apps.get(app_id)
+        if found is None:
+            raise not_found(f"App {app_id} not found")
+        return found
+
+    def _page(self, app_id: str) -> str:
+        return f"{self.web_url}/_local/apps/{app_id}"
+
+    @unary
+    async def AppCreate(self, request: Any) -> Any:
+        app = AppRecord(new_id("ap"), self.environment(request.environment_name), request.description)
+        app.state = request.app_state
+        app.tags = dict(request.tags)
+        self.state.apps[app.id] = app
+        return api_pb2.AppCreateResponse(app_id=app.id, app_page_url=self._page(app.id))
+
+    @unary
+    async def AppGetOrCreate(self, request: Any) -> Any:
+        environment = self.environment(request.environment_name)
+        app = self.state.deployed(environment, request.app_name)
+        if app is None:
+            if request.object_creation_type != api_pb2.OBJECT_CREATION_TYPE_CREATE_IF_MISSING:
+                raise not_found(f"App '{request.app_name}' not found in environment '{environment}'")
+            app = AppRecord(new_id("ap"), environment, request.app_name, api_pb2.APP_STATE_DEPLOYED)
+            self.state.apps[app.id] = app
+        return api_pb2.AppGetOrCreateResponse(app_id=app.id)
+
+    @unary
+    async def AppGetByDeploymentName(self, request: Any) -> Any:
+        environment = self.environment(request.environment_name)
+        app = self.state.deployed(environment, request.name)
+        response = api_pb2.AppGetByDeploymentNameResponse(environment_name=environment)
+        if app is not None:
+            response.app_id = app.id
+            response.lifecycle.CopyFrom(self._lifecycle(app))
+        else:
+            stopped = [
+                a for a in self.state.apps.values() if a.environment == environment and a.name == request.name
+            ]
+            if stopped:
+                response.previous_app_id = max(stopped, key=lambda a: a.stopped_at).id
+        return response
+
+    def _lifecycle(self, app: AppRecord) -> Any:
+        return api_pb2.AppLifecycle(
+            app_state=app.state,
+            created_at=app.created_at,
+            stopped_at=app.stopped_at,
+            version=len(app.history),
+        )
+
+    @unary
+    async def AppGetLifecycle(self, request: Any) -> Any:
+        return api_pb2.AppGetLifecycleResponse(lifecycle=self._lifecycle(self.app(request.app_id)))
+
+    @unary
+    async def AppGetInfo(self, request: Any) -> Any:
+        app = self.app(request.app_id)
+        return api_pb2.AppGetInfoResponse(info=api_pb2.AppHandleMetadata(environment_name=app.environment))
+
+    @unary
+    async def AppGetLayout(self, request: Any) -> Any:
+        return api_pb2.AppGetLayoutResponse(app_layout=self.scheduler.layout(self.app(request.app_id)))
+
+    @unary
+    async def AppGetObjects(self, request: Any) -> Any:
+        app = self.app(request.app_id)
+        items = [
+            api_pb2.AppGetObjectsItem(tag=tag, object=self.scheduler.object(object_id))
+            for tag, object_id in {**app.function_ids, **app.class_ids}.items()
+        ]
+        return api_pb2.AppGetObjectsResponse(items=items)
+
+    @unary
+    async def AppHeartbeat(self, request: Any) -> Any:
+        return Empty()
+
+    @unary
+    async def AppClientDisconnect(self, request: Any) -> Any:
+        app = self.app(request.app_id)
+        if app.state not in (api_pb2.APP_STATE_DEPLOYED, api_pb2.APP_STATE_DETACHED):
+            await self.scheduler.stop_app(app)
+        return Empty()
+
+    @unary
+    async def AppPublish(self, request: Any) -> Any:
+        app = self.app(request.app_id)
+        if request.app_state == api_pb2.APP_STATE_DEPLOYED:
+            previous = self.state.deployed(app.environment, request.name)
+            if previous is not None and previous is not app:
+                await self.scheduler.stop_app(previous)
+        app.name = request.name or app.name
+        app.function_ids = dict(request.function_ids)
+        app.class_ids = dict(request.class_ids)
+        app.tags = dict(request.tags)
+        app.state = request.app_state
+        deployed_at = time.time()
+        if app.state == api_pb2.APP_STATE_DEPLOYED:
+            self._record(app, request, deployed_at)
+        await self.scheduler.published(app)
+        return api_pb2.AppPublishResponse(url=self._page(app.id), deployed_at=deployed_at)
+
+    def _record(self, app: AppRecord, request: Any, deployed_at: float) -> None:
+        definitions: dict[str, Any] = {}
+        for function in self.state.functions.values():
+            if function.app is app and function.base_id is None and function.data is not None:
+                definition, data = api_pb2.Function(), api_pb2.FunctionData()
+                definition.CopyFrom(function.definition)
+                data.CopyFrom(function.data)
+                definitions[function.id] = (definition, data)
+        app.history.append(
+            Deployment(
+                version=len(app.history) + 1,
+                tag=request.deployment_tag,
+                client_version=request.client_version,
+                deployed_at=deployed_at,
+                function_ids=dict(app.function_ids),
+                class_ids=dict(app.class_ids),
+                definitions=definitions,
+                commit_info=request.commit_info if request.HasField("commit_info") else None,
+                rollback_version=request.rollback_version,
+            )
+        )
+
+    @unary
+    async def AppDeploymentHistory(self, request: Any) -> Any:
+        app = self.app(request.app_id)
+        histories = [
+            api_pb2.AppDeploymentHistory(
+                app_id=app.id,
+                version=deployment.version,
+                client_version=deployment.client_version,
+                deployed_at=deployment.deployed_at,
+                deployed_by=self.workspace,
+                tag=deployment.tag,
+                rollback_version=deployment.rollback_version,
+                rollback_allowed=True,
+                commit_info=deployment.commit_info,
+            )
+            for deployment in reversed(app.history)
+        ]
+        return api_pb2.AppDeploymentHistoryResponse(
+            app_deployment_histories=histories, production_app_version=len(app.history)
+        )
+
+    @unary
+    async def AppRollback(self, request: Any) -> Any:
+        app = self.app(request.app_id)
+        wanted = request.version if request.version > 0 else len(app.history) + (request.version or -1)
+        found = next((deployment for deployment in app.history if deployment.version == wanted), None)
+        if found is None:
+            raise GRPCError(
+                Status.INVALID_ARGUMENT, f"App '{app.name}' has no version {wanted} to roll back to"
+            )
+        app.function_ids, app.class_ids = dict(found.function_ids), dict(found.class_ids)
+        for function_id, (definition, data) in found.definitions.items():
+            self.scheduler.redefine(function_id, definition, data)
+        again = Deployment(
+            version=len(app.history) + 1,
+            tag=found.tag,
+            client_version=found.client_version,
+            deployed_at=time.time(),
+            function_ids=found.function_ids,
+            class_ids=found.class_ids,
+            definitions=found.definitions,
+            commit_info=found.commit_info,
+            rollback_version=found.version,
+        )
+        app.history.append(again)
+        await self.scheduler.published(app)
+        return api_pb2.AppRollbackResponse(url=self._page(app.id), deployed_at=again.deployed_at)
+
+    @unary
+    async def AppRollover(self, request: Any) -> Any:
+        app = self.app(request.app_id)
+        await self.scheduler.replace_containers(app)
+        return api_pb2.AppRolloverResponse(url=self._page(app.id), deployed_at=time.time())
+
+    @unary
+    async def AppStop(self, request: Any) -> Any:
+        await self.scheduler.stop_app(self.app(request.app_id))
+        return Empty()
+
+    @unary
+    async def AppList(self, request: Any) -> Any:
+        environment = self.environment(request.environment_name)
+        apps = [
+            api_pb2.AppListResponse.AppListItem(
+                app_id=app.id,
+                description=app.name,
+                name=app.name,
+                state=app.state,
+                created_at=app.created_at,
+                stopped_at=app.stopped_at,
+                n_running_tasks=len([c for c in self.state.containers() if c.function.app is app]),
+            )
+            for app in self.state.apps.values()
+            if app.environment == environment
+        ]
+        return api_pb2.AppListResponse(apps=apps)
+
+    @unary
+    async def TaskList(self, request: Any) -> Any:
+        tasks = [
+            api_pb2.TaskStats(
+                task_id=container.id,
+                app_id=container.function.app.id,
+                app_description=container.function.app.name,
+                started_at=container.started_at,
+                enqueued_at=container.started_at,
+            )
+            for container in self.state.containers()
+            if not request.app_id or container.function.app.id == request.app_id
+        ]
+        return api_pb2.TaskListResponse(tasks=tasks)
+
+    @unary
+    async def TaskGetInfo(self, request: Any) -> Any:
+        container = next((c for c in self.state.containers() if c.id == request.task_id), None)
+        if container is None:
+            raise not_found(f"Container {request.task_id} not found")
+        info = api_pb2.TaskInfo(id=container.id, started_at=container.started_at)
+        return api_pb2.TaskGetInfoResponse(app_id=container.function.app.id, info=info)
+
+    @unary
+    async def ContainerStop(self, request: Any) -> Any:
+        container = next((c for c in self.state.containers() if c.id == request.task_id), None)
+        if container is None:
+            raise not_found(f"Container {request.task_id} not found")
+        await self.scheduler.stop_container(container, graceful=request.graceful)
+        return api_pb2.ContainerStopResponse()
+
+    @streaming
+    async def AppGetLogs(self, request: Any) -> AsyncIterator[Any]:
+        app = self.app(request.app_id)
+        start = int(request.last_entry_id or 0)
+        async for index, log in app.logs.read(start):
+            if request.task_id and log.container_id != request.task_id:
+                continue
+            yield api_pb2.TaskLogsBatch(entry_id=str(index + 1), task_id=log.container_id, items=[log])
+        yield api_pb2.TaskLogsBatch(app_done=True)
+
+    @unary
+    async def AppFetchLogs(self, request: Any) -> Any:
+        app = self.app(request.app_id)
+        since, until = request.since.ToNanoseconds() / 1e9, request.until.ToNanoseconds() / 1e9
+        found = [
+            log
+            for log in app.logs.items
+            if (not since or log.timestamp >= since)
+            and (not until or log.timestamp <= until)
+            and (not request.task_id or log.container_id == request.task_id)
+            and (not request.search_text or request.search_text in log.data)
+        ]
+        batches = [
+            api_pb2.TaskLogsBatch(entry_id=str(number + 1), task_id=log.container_id, items=[log])
+            for number, log in enumerate(found[-(request.limit or 10_000) :])
+        ]
+        return api_pb2.AppFetchLogsResponse(batches=batches)
