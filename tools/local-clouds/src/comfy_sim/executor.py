@@ -286,7 +286,8 @@ class Executor:
         data = {"value": value, "max": maximum, "prompt_id": run.item.prompt_id, "node": node_id}
         self._audience.send("progress", data, run.client_id)
         if preview is not None and self._pace.previews:
-            self._audience.send_preview(*preview, run.client_id)
+            image_format, image = preview
+            self._audience.send_preview(image_format, image, run.client_id)
 
     def _wait(self, seconds: float) -> None:
         if self._interrupted.wait(seconds) if seconds > 0 else self._interrupted.is_set():

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         await asyncio.gather(modal.stop(), runpod.stop())
 
 
-def container_python(environ: os._Environ[str] | dict[str, str]) -> Path:
+def container_python(environ: Mapping[str, str]) -> Path:
     """Python of the environment that containers run in: LOCAL_CLOUDS_CONTAINER_PYTHON, `.venv-containers`, or this one."""
     given = environ.get("LOCAL_CLOUDS_CONTAINER_PYTHON")
     if given:

@@ -97,11 +97,8 @@ def _blur5(gray: Plane) -> Plane:
         padding[axis] = (2, 2)
         padded = np.pad(gray, padding, mode="reflect")
         size = gray.shape[axis]
-        gray = np.sum(
-            [w * np.take(padded, range(k, k + size), axis=axis) for k, w in enumerate(weights)],
-            axis=0,
-            dtype=np.float32,
-        )
+        taps = [w * np.take(padded, range(k, k + size), axis=axis) for k, w in enumerate(weights)]
+        gray = np.stack(taps).sum(axis=0, dtype=np.float32)
     return gray
 
 
