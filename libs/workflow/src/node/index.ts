@@ -1,0 +1,1 @@
+export { checkEndpoint, listEndpoints, loadEndpoint } from './endpoint-folder.ts';

@@ -1,0 +1,37 @@
+/** Stable codes of {@link WorkflowError}. */
+export type WorkflowErrorCode =
+  | 'invalid_workflow'
+  | 'workflow_format_ui'
+  | 'invalid_endpoint'
+  | 'invalid_input'
+  | 'unknown_input'
+  | 'missing_input';
+
+const MARKER = Symbol.for('ryla.workflow.error');
+
+/** What is wrong with a workflow, an endpoint.json or the inputs of a run, and where. */
+export class WorkflowError extends Error {
+  readonly [MARKER] = true;
+  readonly code: WorkflowErrorCode;
+  /** Node of the workflow, where one is to blame. */
+  readonly nodeId: string | undefined;
+  /** Input of the node, or of the endpoint. */
+  readonly input: string | undefined;
+
+  constructor(
+    code: WorkflowErrorCode,
+    message: string,
+    options: { readonly nodeId?: string; readonly input?: string; readonly cause?: unknown } = {},
+  ) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.name = 'WorkflowError';
+    this.code = code;
+    this.nodeId = options.nodeId;
+    this.input = options.input;
+  }
+
+  /** Recognises the error across copies of this package. */
+  static isInstance(value: unknown): value is WorkflowError {
+    return value instanceof Error && MARKER in value;
+  }
+}
