@@ -51,14 +51,18 @@ export function applyInputs(
         });
       continue;
     }
-    const field = changes.get(input.node) ?? {};
-    changes.set(input.node, field);
+    let placed: Json;
     if (FILE_TYPES.has(input.type)) {
       const file = stagedFile(config.name, name, value, values[name] === undefined);
       files.push(file);
-      field[input.field] = file.name;
+      placed = file.name;
     } else {
-      field[input.field] = checkedValue(config.name, name, input, value);
+      placed = checkedValue(config.name, name, input, value);
+    }
+    for (const target of [input, ...(input.also ?? [])]) {
+      const fields = changes.get(target.node) ?? {};
+      changes.set(target.node, fields);
+      fields[target.field] = placed;
     }
   }
   return { workflow: withChanges(config, workflow, changes), files };

@@ -35,6 +35,10 @@ const node = z.string().min(1).describe('id of a node in the workflow file');
 const base = {
   node,
   field: z.string().min(1).describe('name of the input of that node'),
+  also: z
+    .array(z.strictObject({ node, field: z.string().min(1) }))
+    .optional()
+    .describe('further places that get the same value'),
   required: z.boolean().default(false).describe('whether a caller must give it'),
   title: z.string().optional(),
   description: z.string().optional(),

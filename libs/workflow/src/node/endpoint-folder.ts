@@ -35,10 +35,14 @@ export function checkEndpoint(config: EndpointConfig, workflow: ApiWorkflow, dir
     );
   }
   for (const [name, input] of Object.entries(config.inputs)) {
-    const node = workflow[input.node];
-    if (node === undefined) problems.push(`inputs.${name}: the workflow has no node ${input.node}`);
-    else if (!Object.hasOwn(node.inputs, input.field)) {
-      problems.push(`inputs.${name}: node ${input.node} (${node.class_type}) has no input ${input.field}`);
+    for (const target of [input, ...(input.also ?? [])]) {
+      const node = workflow[target.node];
+      if (node === undefined) problems.push(`inputs.${name}: the workflow has no node ${target.node}`);
+      else if (!Object.hasOwn(node.inputs, target.field)) {
+        problems.push(
+          `inputs.${name}: node ${target.node} (${node.class_type}) has no input ${target.field}`,
+        );
+      }
     }
     const isFile = ['image', 'mask', 'video', 'audio'].includes(input.type);
     if (isFile && typeof input.default === 'string' && !isFileBeside(directory, input.default)) {
