@@ -1,0 +1,453 @@
+/**
+ * Comfy API v2: Comfy Cloud, a self-hosted ComfyUI behind comfy-api-proxy, and our own gateway on Modal.
+ * Only the wire: requests, answers, errors.
+ */
+import type { Json } from '@ryla/workflow';
+import { createParser } from 'eventsource-parser';
+import { type Dispatcher, FormData } from 'undici';
+import { z } from 'zod';
+
+import type { Adapter, AdapterEvent, CallOptions, ProviderRef } from '../adapter.ts';
+import { ComfyUIServiceError, type ErrorCode, type ErrorContext } from '../errors.ts';
+import { blobOf, contentTypeOf } from '../file-content.ts';
+import { createHttpClient, excerpt, type HttpClient, readJson, readText, retryAfter } from '../http.ts';
+import type { JobFile, JobProgress, JobSnapshot, JobSubmission } from '../job.ts';
+import { JobOutput } from '../output.ts';
+
+/** Options of {@link comfyApi}. */
+export interface ComfyApiOptions {
+  /** Address of the API without `/api/v2`; may hold a mount prefix. */
+  readonly baseUrl: string;
+  /** Headers that carry the credentials. They are sent to the base URL's origin only. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Whether the server looks jobs up by our id under /api/ryla (our gateway does). */
+  readonly lookup?: boolean;
+  readonly http?: HttpClient;
+  /** Milliseconds since 1970; replaced in tests. */
+  readonly now?: () => number;
+}
+
+const status = z.enum(['queued', 'running', 'succeeded', 'canceling', 'canceled', 'failed', 'expired']);
+const progress = z.object({
+  value: z.number().min(0).max(1),
+  nodes_done: z.number(),
+  nodes_total: z.number(),
+  current_node: z.string().nullish(),
+  current_node_class: z.string().nullish(),
+  step: z.number().nullish(),
+  steps: z.number().nullish(),
+});
+const output = z.object({
+  node_id: z.string(),
+  name: z.string(),
+  type: z.enum(['image', 'video', 'audio', 'text', 'file', 'latent']),
+  content_type: z.string(),
+  size_bytes: z.number().int().nonnegative(),
+  id: z.string(),
+  url: z.string(),
+});
+const jobError = z.object({
+  code: z.string(),
+  message: z.string(),
+  node_id: z.string().nullish(),
+  class_type: z.string().nullish(),
+});
+const job = z.object({
+  id: z.string(),
+  status,
+  queue_position: z.number().nullish(),
+  progress: progress.nullish(),
+  outputs: z.array(output),
+  error: jobError.nullish(),
+  metrics: z.record(z.string(), z.number().nullable()).nullish(),
+});
+const rylaJob = z.object({ job });
+const asset = z.object({ id: z.string() });
+const errorEnvelope = z.object({
+  error: z.object({ code: z.string(), message: z.string(), details: z.unknown().optional() }),
+});
+const statusEvent = z.object({ status, queue_position: z.number().nullish() });
+const previewEvent = z.object({
+  node_id: z.string().nullish(),
+  content_type: z.string(),
+  data_base64: z.string(),
+});
+
+type Job = z.infer<typeof job>;
+
+/** Codes of the API that mean the same under our name. */
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  canceled: 'canceled',
+  engine_crashed: 'engine_crashed',
+  engine_unavailable: 'engine_unavailable',
+  invalid_input_file: 'invalid_input_file',
+  invalid_request: 'invalid_input',
+  invalid_workflow: 'invalid_workflow',
+  missing_asset: 'invalid_input_file',
+  node_execution_error: 'node_execution_error',
+  out_of_memory: 'out_of_memory',
+  output_missing: 'output_missing',
+  payload_too_large: 'payload_too_large',
+  timed_out: 'timed_out',
+  unauthorized: 'unauthorized',
+  forbidden: 'unauthorized',
+  worker_lost: 'worker_lost',
+  workflow_format_ui: 'invalid_workflow',
+};
+
+/** An adapter for a server that speaks Comfy API v2. */
+export function comfyApi(options: ComfyApiOptions): Adapter {
+  const http = options.http ?? createHttpClient();
+  const now = options.now ?? Date.now;
+  const base = new URL(options.baseUrl.endsWith('/') ? options.baseUrl : `${options.baseUrl}/`);
+  const credentials = options.headers ?? {};
+
+  async function call(
+    method: 'GET' | 'POST',
+    path: string,
+    { signal }: CallOptions,
+    body?: { readonly json: unknown } | FormData,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Dispatcher.ResponseData> {
+    const isForm = body instanceof FormData;
+    const response = await http.send({
+      method,
+      url: new URL(path, base),
+      headers: {
+        ...credentials,
+        ...(body === undefined || isForm ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: isForm ? body : JSON.stringify(body.json) }),
+      signal,
+    });
+    if (response.statusCode >= 200 && response.statusCode < 300) return response;
+    throw await refusal(response, now());
+  }
+
+  async function readJob(response: Dispatcher.ResponseData): Promise<Job> {
+    return parsed(job, await readJson(response));
+  }
+
+  function toOutput(description: z.infer<typeof output>): JobOutput {
+    return new JobOutput(
+      {
+        nodeId: description.node_id,
+        name: description.name,
+        kind: description.type,
+        contentType: description.content_type,
+        size: description.size_bytes,
+        sha256: undefined,
+      },
+      ({ signal, offset }) =>
+        download(`api/v2/assets/${encodeURIComponent(description.id)}/content`, description, offset, signal),
+    );
+  }
+
+  async function* download(
+    path: string,
+    { name, node_id }: z.infer<typeof output>,
+    offset: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
+    const range: Readonly<Record<string, string>> = offset > 0 ? { range: `bytes=${offset}-` } : {};
+    let url = new URL(path, base);
+    let response = await http.send({ method: 'GET', url, headers: { ...credentials, ...range }, signal });
+    if (response.statusCode === 302) {
+      // A signed address, often of another host: our credentials stay here.
+      await response.body.dump();
+      url = new URL(headerText(response, 'location'), url);
+      const own = url.origin === base.origin ? credentials : {};
+      response = await http.send({ method: 'GET', url, headers: { ...own, ...range }, signal });
+    }
+    if (response.statusCode === 416 && offset > 0) {
+      await response.body.dump();
+      return;
+    }
+    const expected = offset > 0 ? 206 : 200;
+    if (response.statusCode !== expected) {
+      const reason = response.statusCode;
+      await response.body.dump();
+      throw new ComfyUIServiceError(
+        'output_missing',
+        `${name} of node ${node_id} cannot be read (status ${reason}).`,
+        {
+          nodeId: node_id,
+          retryable: reason >= 500,
+        },
+      );
+    }
+    for await (const piece of response.body) if (Buffer.isBuffer(piece)) yield piece;
+  }
+
+  async function upload(file: JobFile, callOptions: CallOptions): Promise<Json> {
+    const contentType = contentTypeOf(file.name);
+    const form = new FormData();
+    form.append('content_type', contentType);
+    form.append('file_path', file.name);
+    form.append('tags', 'input');
+    form.append('file', await blobOf(file.source, contentType), file.name);
+    const response = await call('POST', 'api/v2/assets', callOptions, form);
+    const { id } = parsed(asset, await readJson(response));
+    return { __type: 'core/ASSET', info: { id, file_path: file.name } };
+  }
+
+  async function withAssets(submission: JobSubmission, callOptions: CallOptions): Promise<Json> {
+    if (submission.files.length === 0) return asJson(submission.workflow);
+    const assets = new Map<string, Json>();
+    for (const file of submission.files)
+      assets.set(file.name, await upload(file, callOptions).catch(notAccepted));
+    const workflow: Record<string, Json> = {};
+    for (const [nodeId, node] of Object.entries(submission.workflow)) {
+      const inputs = Object.entries(node.inputs).map(([name, value]): [string, Json] => [
+        name,
+        typeof value === 'string' ? (assets.get(value) ?? value) : value,
+      ]);
+      workflow[nodeId] = { ...asJson(node), inputs: Object.fromEntries(inputs) };
+    }
+    return workflow;
+  }
+
+  const adapter: Adapter = {
+    async submit(submission, callOptions) {
+      const workflow = await withAssets(submission, callOptions);
+      const response = await call(
+        'POST',
+        'api/v2/jobs',
+        callOptions,
+        { json: { workflow } },
+        {
+          'idempotency-key': submission.jobId,
+          'ryla-job-id': submission.jobId,
+        },
+      );
+      const { id } = await readJob(response);
+      return { id };
+    },
+    async status(ref, callOptions) {
+      return snapshotOf(await readJob(await call('GET', jobPath(ref), callOptions)), toOutput);
+    },
+    async cancel(ref, callOptions) {
+      const response = await call('POST', `${jobPath(ref)}/cancel`, callOptions);
+      await response.body.dump();
+    },
+    async *events(ref, { signal }) {
+      const response = await http.send({
+        method: 'GET',
+        url: new URL(`${jobPath(ref)}/events`, base),
+        headers: { ...credentials, accept: 'text/event-stream' },
+        bodyTimeoutMs: 45_000,
+        signal,
+      });
+      if (response.statusCode !== 200) throw await refusal(response, now());
+      yield* parseEvents(response.body);
+    },
+    close: () => http.close(),
+  };
+  if (options.lookup !== true) return adapter;
+  return {
+    ...adapter,
+    async lookup(jobId, callOptions) {
+      try {
+        const response = await call('GET', `api/ryla/jobs/${encodeURIComponent(jobId)}`, callOptions);
+        return { id: parsed(rylaJob, await readJson(response)).job.id };
+      } catch (error) {
+        if (ComfyUIServiceError.isInstance(error) && error.code === 'job_not_found') return undefined;
+        throw error;
+      }
+    },
+  };
+}
+
+function jobPath(ref: ProviderRef): string {
+  return `api/v2/jobs/${encodeURIComponent(ref['id'] ?? '')}`;
+}
+
+/** Workflows are JSON by their guard. */
+function asJson(value: object): { readonly [key: string]: Json } {
+  return { ...value } as { readonly [key: string]: Json };
+}
+
+function notAccepted(error: unknown): never {
+  if (!ComfyUIServiceError.isInstance(error)) throw error;
+  throw new ComfyUIServiceError(error.code, error.message, { ...error, cause: error.cause, accepted: 'no' });
+}
+
+function headerText(response: Dispatcher.ResponseData, name: string): string {
+  const value = response.headers[name];
+  return typeof value === 'string' ? value : '';
+}
+
+function parsed<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new ComfyUIServiceError(
+    'invalid_response',
+    `The backend's answer has an unexpected shape: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`,
+    { cause: result.error, accepted: 'unknown' },
+  );
+}
+
+function snapshotOf(answer: Job, toOutput: (description: z.infer<typeof output>) => JobOutput): JobSnapshot {
+  const { metrics, error } = answer;
+  return {
+    status: answer.status,
+    queuePosition: answer.queue_position ?? undefined,
+    progress:
+      answer.progress === null || answer.progress === undefined ? undefined : progressOf(answer.progress),
+    outputs: answer.outputs.map(toOutput),
+    error: error === null || error === undefined ? undefined : failureOf(error),
+    timings: {
+      queueMs: metrics?.['queue_ms'] ?? null,
+      coldStartMs: metrics?.['cold_start_ms'] ?? null,
+      executionMs: metrics?.['execution_ms'] ?? null,
+    },
+  };
+}
+
+function progressOf(answer: z.infer<typeof progress>): JobProgress {
+  return {
+    value: answer.value,
+    nodesDone: answer.nodes_done,
+    nodesTotal: answer.nodes_total,
+    node: answer.current_node ?? undefined,
+    nodeClass: answer.current_node_class ?? undefined,
+    step: answer.step ?? undefined,
+    steps: answer.steps ?? undefined,
+  };
+}
+
+function failureOf(error: z.infer<typeof jobError>): ComfyUIServiceError {
+  return new ComfyUIServiceError(CODES[error.code] ?? 'backend_error', error.message, {
+    nodeId: error.node_id ?? undefined,
+    classType: error.class_type ?? undefined,
+    details: { code: error.code },
+  });
+}
+
+/** Turns an answer that is no success into an error. */
+async function refusal(response: Dispatcher.ResponseData, now: number): Promise<ComfyUIServiceError> {
+  const { statusCode } = response;
+  const retryAfterMs = retryAfter(response, now);
+  const text = await readText(response, 1 << 20).catch(() => '');
+  const envelope = errorEnvelope.safeParse(jsonOrUndefined(text));
+  const code = envelope.success ? envelope.data.error.code : '';
+  const message = envelope.success ? envelope.data.error.message : excerpt(text) || `status ${statusCode}`;
+  const details = envelope.success ? envelope.data.error.details : undefined;
+  const context: ErrorContext = {
+    details,
+    retryAfterMs,
+    nodeId: nodeOf(details),
+    accepted: statusCode >= 500 ? 'unknown' : 'no',
+    retryable: statusCode === 429 || statusCode >= 500,
+  };
+  if (statusCode === 401 || statusCode === 403) {
+    const hint = 'Check the credentials of this backend.';
+    return new ComfyUIServiceError('unauthorized', `The backend refused the credentials: ${message}`, {
+      ...context,
+      hint,
+    });
+  }
+  if (statusCode === 404)
+    return new ComfyUIServiceError('job_not_found', `The backend does not know this: ${message}`, context);
+  if (statusCode === 429) return new ComfyUIServiceError('rate_limited', message, context);
+  if (code === 'idempotency_key_reuse') {
+    return new ComfyUIServiceError('submission_unknown', message, {
+      ...context,
+      accepted: 'unknown',
+      retryable: true,
+    });
+  }
+  if (statusCode === 413) return new ComfyUIServiceError('payload_too_large', message, context);
+  return new ComfyUIServiceError(CODES[code] ?? 'backend_error', message, context);
+}
+
+function nodeOf(details: unknown): string | undefined {
+  const shape = z.object({ node_id: z.string() }).safeParse(details);
+  if (shape.success) return shape.data.node_id;
+  const errors = z.object({ node_errors: z.record(z.string(), z.unknown()) }).safeParse(details);
+  return errors.success ? Object.keys(errors.data.node_errors)[0] : undefined;
+}
+
+function jsonOrUndefined(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads server-sent events; those of unknown kinds or shapes are passed over, as the contract asks. */
+async function* parseEvents(body: AsyncIterable<unknown>): AsyncGenerator<AdapterEvent> {
+  const decoder = new TextDecoder();
+  const ready: AdapterEvent[] = [];
+  const parser = createParser({
+    onEvent: ({ event, data }) => {
+      const found = eventOf(event, jsonOrUndefined(data));
+      if (found !== undefined) ready.push(found);
+    },
+  });
+  let last: JobSnapshot['status'] = 'queued';
+  try {
+    for await (const piece of body) {
+      if (!Buffer.isBuffer(piece)) continue;
+      parser.feed(decoder.decode(piece, { stream: true }));
+      for (const event of ready.splice(0)) {
+        if (event.type === 'snapshot' && event.snapshot.progress === undefined) last = event.snapshot.status;
+        yield event.type === 'snapshot' && event.snapshot.progress !== undefined
+          ? {
+              type: 'snapshot',
+              snapshot: { ...event.snapshot, status: last === 'queued' ? 'running' : last },
+            }
+          : event;
+      }
+    }
+  } catch (cause) {
+    throw new ComfyUIServiceError('backend_unreachable', 'The event stream broke.', {
+      cause,
+      retryable: true,
+    });
+  }
+}
+
+function eventOf(kind: string | undefined, data: unknown): AdapterEvent | undefined {
+  switch (kind) {
+    case 'status': {
+      const event = statusEvent.safeParse(data);
+      if (!event.success) return undefined;
+      const { status: state, queue_position } = event.data;
+      return {
+        type: 'snapshot',
+        snapshot: { status: state, progress: undefined, queuePosition: queue_position ?? undefined },
+      };
+    }
+    case 'progress': {
+      const event = progress.safeParse(data);
+      if (!event.success) return undefined;
+      return {
+        type: 'snapshot',
+        snapshot: { status: 'running', progress: progressOf(event.data), queuePosition: undefined },
+      };
+    }
+    case 'preview': {
+      const event = previewEvent.safeParse(data);
+      if (!event.success) return undefined;
+      const bytes = Buffer.from(event.data.data_base64, 'base64');
+      return {
+        type: 'preview',
+        node: event.data.node_id ?? undefined,
+        contentType: event.data.content_type,
+        bytes,
+      };
+    }
+    case 'output': {
+      const event = output.safeParse(data);
+      return event.success
+        ? { type: 'output', nodeId: event.data.node_id, name: event.data.name }
+        : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
