@@ -1,0 +1,31 @@
+"""How a job reaches a worker, seen from the gateway."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class CallOutcome:
+    """How a worker's call ended: regularly, canceled, or lost with a reason."""
+
+    kind: str
+    """`done`, `canceled` or `lost`."""
+    reason: str = ""
+
+
+class Dispatcher(Protocol):
+    """Starts a worker on a job that is in the store already. Modal: spawn on the GPU class."""
+
+    async def dispatch(self, job_id: str) -> str:
+        """Queues the job; returns the id of the call."""
+        ...
+
+    async def cancel(self, call_id: str) -> None:
+        """Stops the call, waiting or running."""
+        ...
+
+    async def outcome(self, call_id: str) -> CallOutcome | None:
+        """How the call ended; None while it waits or runs."""
+        ...
