@@ -121,7 +121,7 @@ class ComfyWorker:
         """Runs a job that the gateway has stored."""
         if not await self.runner.run(job_id):
             # ComfyUI cannot be brought back here: let another container take the next job.
-            await modal.experimental.stop_fetching_inputs.aio()
+            await modal.experimental.stop_fetching_inputs.aio()  # pyright: ignore
 
     @modal.exit()
     async def stop(self) -> None:
@@ -144,7 +144,7 @@ def backend() -> tuple[Any, Any, Any, str | None]:
     from ryla_modal.modal_backend import DictStore, SpawnDispatcher
 
     store = DictStore(state)
-    dispatcher = SpawnDispatcher(ComfyWorker().run.spawn.aio)
+    dispatcher = SpawnDispatcher(ComfyWorker().run.spawn.aio)  # pyright: ignore
     jobs = Jobs(
         store,
         dispatcher,

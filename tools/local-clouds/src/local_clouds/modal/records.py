@@ -103,7 +103,7 @@ class AppRecord:
     id: str
     environment: str
     name: str
-    state: int = 0
+    state: Any = 0
     created_at: float = field(default_factory=time.time)
     stopped_at: float = 0.0
     function_ids: dict[str, str] = field(default_factory=dict[str, str])
@@ -135,7 +135,7 @@ class Call:
     outputs: Channel = field(default_factory=Channel)
     data_in: Channel = field(default_factory=Channel)
     data_out: Channel = field(default_factory=Channel)
-    invocation_type: int = 0
+    invocation_type: Any = 0
     web: bool = False
 
     @property
@@ -188,7 +188,7 @@ class FunctionRecord:
 
     def _setting(self, name: str, fallback: int) -> int:
         for settings in (self.override, self.definition.autoscaler_settings):
-            if settings is not None and settings.HasField(name):
+            if settings is not None and name in {field.name for field, _ in settings.ListFields()}:
                 return int(getattr(settings, name))
         return fallback
 

@@ -1,0 +1,1 @@
+"""The ComfyUI worker as a RunPod serverless handler."""

@@ -1,0 +1,45 @@
+"""`python -m ryla_runpod`: the worker that RunPod starts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import runpod
+from comfy_worker import EngineConfig, Worker, WorkerError
+from runpod.serverless.modules.rp_progress import progress_update
+
+from .handler import Handler, models_directory
+
+
+def main() -> None:
+    """Starts ComfyUI, then polls RunPod for jobs: the start counts as delay, not as execution."""
+    environ = dict(os.environ)
+    models = models_directory(environ)
+    if models is not None:
+        environ["COMFYUI_MODELS_DIR"] = models
+    # The SDK makes an event loop of its own for the jobs; ComfyUI's connection lives as long as the process.
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="comfy worker", daemon=True).start()
+    try:
+        worker = Worker(EngineConfig.from_env(environ), on_log=lambda line: print(line, flush=True))
+        asyncio.run_coroutine_threadsafe(worker.start(), loop).result()
+    except WorkerError as error:
+        sys.exit(f"{error.message} {error.hint or ''} {error.details or ''}")
+    handler = Handler(worker, progress_update)
+
+    async def handle(job: Mapping[str, Any]) -> dict[str, Any]:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(handler(job), loop))
+
+    try:
+        runpod.serverless.start({"handler": handle})
+    finally:
+        asyncio.run_coroutine_threadsafe(worker.stop(), loop).result(timeout=15)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""The worker processes of an endpoint: the real SDK, started when jobs wait, ended when idle."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..child_process import end_child, signal_group, start_child
+from .jobs import Job
+
+STOP_GRACE = 10.0
+"""Seconds that an idle worker has to end before it is killed."""
+
+SHUTDOWN_GRACE = 3.0
+"""The same when the whole local RunPod stops."""
+
+
+@dataclass(frozen=True)
+class EndpointConfig:
+    """What the control route registers."""
+
+    command: tuple[str, ...]
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    workers_min: int = 0
+    workers_max: int = 1
+    idle_timeout_ms: float = 5_000
+
+    @classmethod
+    def from_json(cls, document: Any) -> EndpointConfig:
+        """Reads `{command, cwd?, env?, workersMin?, workersMax?, idleTimeoutMs?}`; raises ValueError."""
+        command: Any = document.get("command") if isinstance(document, dict) else None
+        if not isinstance(command, list) or not command:
+            raise ValueError("`command` must be a list of texts that starts a worker")
+        config = cls(
+            command=tuple(str(word) for word in command),
+            cwd=document.get("cwd"),
+            env=dict(document.get("env") or {}),
+            workers_min=int(document.get("workersMin", 0)),
+            workers_max=int(document.get("workersMax", 1)),
+            idle_timeout_ms=float(document.get("idleTimeoutMs", 5_000)),
+        )
+        if not 0 <= config.workers_min <= config.workers_max or config.workers_max < 1:
+            raise ValueError("0 <= workersMin <= workersMax and workersMax >= 1 must hold")
+        return config
+
+
+@dataclass
+class Worker:
+    """One worker process."""
+
+    id: str
+    process: asyncio.subprocess.Process | None = None
+    started_at: float = field(default_factory=time.monotonic)
+    ready: bool = False
+    jobs: dict[str, Job] = field(default_factory=dict[str, Job])
+    idle_since: float = field(default_factory=time.monotonic)
+    stopping: bool = False
+    to_stop: list[str] = field(default_factory=list[str])
+    stop_arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    handled: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """For the control route."""
+        pid = self.process.pid if self.process is not None else None
+        return {
+            "id": self.id,
+            "pid": pid,
+            "ready": self.ready,
+            "jobs": list(self.jobs),
+            "handled": self.handled,
+        }
+
+
+class WorkerPool:
+    """Starts and ends the workers of one endpoint."""
+
+    def __init__(
+        self,
+        endpoint_id: str,
+        config: EndpointConfig,
+        environment: Callable[[str], Mapping[str, str]],
+        on_exit: Callable[[Worker], None],
+        log: Callable[[str], None],
+    ) -> None:
+        self.endpoint_id = endpoint_id
+        self.config = config
+        self._environment = environment
+        self._on_exit = on_exit
+        self._log = log
+        self.workers: dict[str, Worker] = {}
+        self.started = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def scale(self, waiting: int, start_latency: float = 0) -> None:
+        """Starts as many workers as jobs wait for, within the limits."""
+        live = [worker for worker in self.workers.values() if not worker.stopping]
+        free = sum(1 for worker in live if not worker.jobs)
+        wanted = max(len(live) + max(0, waiting - free), self.config.workers_min)
+        for _ in range(min(wanted, self.config.workers_max) - len(live)):
+            worker = Worker(secrets.token_hex(7))
+            self.workers[worker.id] = worker
+            self.started += 1
+            self._spawn(self._supervise(worker, start_latency))
+
+    def end_idle(self) -> None:
+        """Ends workers that have had nothing to do for the idle timeout."""
+        live = [worker for worker in self.workers.values() if not worker.stopping]
+        idle = [
+            worker
+            for worker in live
+            if worker.ready
+            and not worker.jobs
+            and (time.monotonic() - worker.idle_since) * 1000 >= self.config.idle_timeout_ms
+        ]
+        for worker in idle[: max(0, len(live) - self.config.workers_min)]:
+            self._spawn(self.stop_worker(worker))
+
+    async def stop_worker(self, worker: Worker, grace: float = STOP_GRACE) -> None:
+        """Ends a worker: SIGTERM, then SIGKILL."""
+        worker.stopping = True
+        worker.stop_arrived.set()
+        if worker.process is not None:
+            await end_child(worker.process, grace)
+
+    def kill(self, worker: Worker) -> None:
+        """Kills a worker at once."""
+        if worker.process is not None:
+            signal_group(worker.process.pid, signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """Ends every worker."""
+        await asyncio.gather(*(self.stop_worker(worker, SHUTDOWN_GRACE) for worker in list(self.workers.values())))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _supervise(self, worker: Worker, start_latency: float) -> None:
+        try:
+            await asyncio.sleep(start_latency)
+            environment = {**os.environ, **self._environment(worker.id), **self.config.env}
+            cwd = Path(self.config.cwd) if self.config.cwd else None
+            worker.process = await start_child(self.config.command, env=environment, cwd=cwd)
+            self._log(f"[runpod {self.endpoint_id}] worker {worker.id} started, pid {worker.process.pid}")
+            await self._follow(worker.process)
+            code = await worker.process.wait()
+            self._log(f"[runpod {self.endpoint_id}] worker {worker.id} ended, code {code}")
+        except OSError as error:
+            self._log(f"[runpod {self.endpoint_id}] worker could not be started: {error}")
+            await asyncio.sleep(1)
+        finally:
+            if worker.process is not None:
+                signal_group(worker.process.pid, signal.SIGKILL)
+            self.workers.pop(worker.id, None)
+            self._on_exit(worker)
+
+    async def _follow(self, process: asyncio.subprocess.Process) -> None:
+        while process.stdout is not None:
+            with contextlib.suppress(ValueError):
+                raw = await process.stdout.readline()
+                if not raw:
+                    return
+                self._log(f"[runpod {self.endpoint_id}] {raw.decode(errors='replace').rstrip()}")
