@@ -1,0 +1,51 @@
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+
+import type { LocalClouds } from './clouds.ts';
+
+/** Where the environment of running local clouds is written, for other commands to find. */
+export const ENVIRONMENT_FILE = '.local-clouds/environment.json';
+
+/** Writes {@link ENVIRONMENT_FILE} and returns a text that says how to point other tools at the clouds. */
+export async function howToUse(
+  clouds: LocalClouds,
+  workspaceRoot: string,
+  deployed?: { readonly endpoint: string; readonly runpodEndpointId: string },
+): Promise<string> {
+  const { modal, runpod, engine } = clouds.description;
+  const variables: Record<string, string> = {
+    ...clouds.environment,
+    RYLA_MODAL_PROXY_KEY: modal.proxyKey,
+    RYLA_MODAL_PROXY_SECRET: modal.proxySecret,
+    RYLA_MODAL_WEB_URL: modal.webUrl,
+    RYLA_MODAL_WORKSPACE: modal.workspace,
+  };
+  const file = path.join(workspaceRoot, ENVIRONMENT_FILE);
+  await mkdir(path.dirname(file), { recursive: true });
+  await writeFile(
+    `${file}.new`,
+    `${JSON.stringify({ ...clouds.description, environment: variables }, null, 2)}\n`,
+    { mode: 0o600 },
+  );
+  await rename(`${file}.new`, file);
+  const lines = [
+    'Point other tools at the local clouds with this environment:',
+    ...Object.entries(variables).map(([name, value]) => `  export ${name}=${value}`),
+    '',
+    `Modal:   control plane ${modal.serverUrl}, web functions http://${modal.workspace}--<label>.localhost:${new URL(modal.webUrl).port}`,
+    `RunPod:  ${runpod.apiUrl}`,
+    `Control: ${modal.webUrl}/_local/state, ${runpod.apiUrl.replace(/\/v2$/, '')}/_local/state, and /_local/faults beside them`,
+    `Engine:  ${engine['COMFYUI_URL'] ?? engine['COMFYUI_DIR'] ?? ''}`,
+    `Log:     ${clouds.logFile}`,
+  ];
+  if (deployed !== undefined) {
+    const url = clouds.modalUrl(`ryla-${deployed.endpoint}-api`);
+    lines.push(
+      '',
+      `Endpoint ${deployed.endpoint}:`,
+      `  curl -H "Modal-Key: ${modal.proxyKey}" -H "Modal-Secret: ${modal.proxySecret}" ${url}/health`,
+      `  curl -H "Authorization: Bearer ${runpod.apiKey}" ${runpod.apiUrl}/${deployed.runpodEndpointId}/health`,
+    );
+  }
+  return lines.join('\n');
+}

@@ -1,0 +1,2 @@
+export { LocalClouds, type CloudsDescription, type LocalCloudsOptions } from './clouds.ts';
+export { pythonEnvironment } from './python-environment.ts';
