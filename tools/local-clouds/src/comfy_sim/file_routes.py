@@ -123,6 +123,8 @@ async def _multipart(request: web.Request) -> tuple[dict[str, str], str | None, 
     fields: dict[str, str] = {}
     filename: str | None = None
     content: bytes | None = None
+    if not request.content_type.startswith("multipart/"):
+        return fields, None, None
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader):
             continue

@@ -138,7 +138,9 @@ class WorkerPool:
 
     async def stop(self) -> None:
         """Ends every worker."""
-        await asyncio.gather(*(self.stop_worker(worker, SHUTDOWN_GRACE) for worker in list(self.workers.values())))
+        await asyncio.gather(
+            *(self.stop_worker(worker, SHUTDOWN_GRACE) for worker in list(self.workers.values()))
+        )
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
