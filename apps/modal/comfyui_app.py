@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import modal
-from ryla_modal.settings import SETTINGS_VARIABLE, load_settings
+from ryla_modal.settings import SETTINGS_VARIABLE, bearer_token, load_settings
 
 CONTAINER_STARTED = time.time()
 HERE = Path(__file__).resolve().parent
@@ -51,7 +51,7 @@ def worker_image() -> modal.Image:
         folder = f"{COMFYUI}/custom_nodes/{node['name']}"
         image = image.run_commands(
             f"git clone {node['repository']} {folder} && git -C {folder} checkout {node['commit']}",
-            f"if [ -f {folder}/requirements.txt ]; then uv pip install --system -r {folder}/requirements.txt; fi",
+            f"if [ -f {folder}/requirements.txt ]; then python -m pip install -r {folder}/requirements.txt; fi",
         )
     return image.env(
         {
@@ -113,6 +113,7 @@ class ComfyWorker:
             worker,
             worker_id=os.environ.get("MODAL_TASK_ID", ""),
             started_at=CONTAINER_STARTED,
+            catalogue_key=settings.catalogue_key,
         )
         await self.runner.start()
 
@@ -148,11 +149,11 @@ def backend() -> tuple[Any, Any, Any, str | None]:
     jobs = Jobs(
         store,
         dispatcher,
-        has_custom_nodes=bool(settings.custom_nodes),
+        known_classes=settings.known_classes(),
+        catalogue_key=settings.catalogue_key,
         timeout=float(settings.execution_timeout),
     )
-    token = os.environ["RYLA_API_TOKEN"] if settings.auth == "bearer" else None
-    return jobs, store, file_store(), token
+    return jobs, store, file_store(), bearer_token(settings.auth, os.environ)
 
 
 web: dict[str, Any] = {

@@ -19,7 +19,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .api_error import ApiError
 from .jobs import TERMINAL, URL_LIFETIME, Jobs
@@ -90,7 +90,7 @@ class Gateway:
                 Route("/api/ryla/jobs/{id}", self._look_up),
             ],
             middleware=middleware,
-            exception_handlers={ApiError: _refused, HTTPException: _http_error, Exception: _unexpected},
+            exception_handlers=EXCEPTION_HANDLERS,
         )
 
     async def _health(self, _: Request) -> Response:
@@ -168,9 +168,7 @@ class Gateway:
     # -- assets ----------------------------------------------------------------------------------------
 
     async def _post_asset(self, request: Request) -> Response:
-        length = request.headers.get("content-length")
-        if length is not None and int(length) > MAXIMUM_UPLOAD:
-            raise ApiError(413, "payload_too_large", f"An upload may have {MAXIMUM_UPLOAD} bytes.")
+        request = Request(request.scope, _limited(request.receive))
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
             raise ApiError(400, "invalid_request", "Send the file as multipart/form-data.")
         async with request.form(max_files=1) as form:
@@ -182,6 +180,10 @@ class Gateway:
                 or not isinstance(file_path, str)
             ):
                 raise ApiError(422, "invalid_request", "`file`, `content_type` and `file_path` are needed.")
+            if not re.fullmatch(r"[\w.+-]+/[\w.+-]+(; ?[\w.+-]+=[\w.+-]+)*", content_type, re.ASCII):
+                raise ApiError(
+                    422, "invalid_request", "`content_type` must be a media type, such as image/png."
+                )
             blob = await self._files.write(_upload_pieces(file))
             expected = form.get("expected_hash")
             if isinstance(expected, str) and expected and expected != blob.hash:
@@ -210,7 +212,7 @@ class Gateway:
 
     async def _asset(self, request: Request) -> dict[str, Any]:
         asset = await self._store.get(f"asset:{request.path_params['id']}")
-        if asset is None:
+        if asset is None or asset["expires_at"] < timestamp():
             raise ApiError(404, "not_found", f"There is no asset {request.path_params['id']}.")
         return asset
 
@@ -326,6 +328,21 @@ async def _upload_pieces(file: UploadFile) -> AsyncIterator[bytes]:
         yield piece
 
 
+def _limited(receive: Receive) -> Receive:
+    """Receives no more than an upload may have, whatever Content-Length says."""
+    received = 0
+
+    async def limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MAXIMUM_UPLOAD + (1 << 16):  # the other form fields
+            raise ApiError(413, "payload_too_large", f"An upload may have {MAXIMUM_UPLOAD} bytes.")
+        return message
+
+    return limited
+
+
 def _event(kind: str, data: Any) -> str:
     return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
 
@@ -347,3 +364,11 @@ async def _unexpected(_: Request, error: Exception) -> Response:
     log.error("unexpected %s", type(error).__name__, exc_info=error)
     message = "The request could not be processed. Try again; the deployment's log says more."
     return JSONResponse(ApiError(500, "upstream_error", message).to_json(), 500)
+
+
+EXCEPTION_HANDLERS: Mapping[Any, Any] = {
+    ApiError: _refused,
+    HTTPException: _http_error,
+    Exception: _unexpected,
+}
+"""Every error of both web functions in the API's envelope."""

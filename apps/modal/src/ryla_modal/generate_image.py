@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .api_error import ApiError
-from .gateway import BearerAuth, read_json
+from .gateway import EXCEPTION_HANDLERS, BearerAuth, read_json
 from .jobs import TERMINAL, Jobs
 from .stores import FileStore, KeyValueStore
 from .workflow_guard import check_workflow, set_prompt
@@ -33,16 +33,10 @@ class GenerateImage:
     def application(self, token: str | None = None) -> Starlette:
         """The ASGI application: POST to any path."""
         middleware = [Middleware(BearerAuth, token=token)] if token is not None else []
-
-        async def refused(_: Request, error: Exception) -> Response:
-            if not isinstance(error, ApiError):
-                raise error
-            return JSONResponse(error.to_json(), error.status)
-
         return Starlette(
             routes=[Route("/{path:path}", self._post, methods=["POST"])],
             middleware=middleware,
-            exception_handlers={ApiError: refused},
+            exception_handlers=EXCEPTION_HANDLERS,
         )
 
     async def _post(self, request: Request) -> Response:

@@ -27,16 +27,31 @@ REPORT_INTERVAL = 0.2
 """Seconds between two reports of progress; the gateway asks every 0.25 s."""
 
 
+class WorkerLost(WorkerError):
+    """The container that ran the job is gone."""
+
+    code = "worker_lost"
+    retryable = True
+
+
 class JobRunner:
     """Runs jobs out of the store on one warm worker."""
 
     def __init__(
-        self, store: KeyValueStore, files: FileStore, worker: Worker, *, worker_id: str, started_at: float
+        self,
+        store: KeyValueStore,
+        files: FileStore,
+        worker: Worker,
+        *,
+        worker_id: str,
+        started_at: float,
+        catalogue_key: str = "",
     ) -> None:
         self._store = store
         self._files = files
         self._worker = worker
         self._worker_id = worker_id
+        self._catalogue_key = catalogue_key
         self._started_at = started_at
         """When this container began to start, in seconds since 1970."""
         self._ready_at: float | None = None
@@ -45,7 +60,8 @@ class JobRunner:
         """Starts ComfyUI and tells the gateway which node classes it has. Raises EngineUnavailable."""
         await self._worker.start()
         self._ready_at = time.time()
-        await self._store.put("node_classes", sorted(await self._worker.client.node_classes()))
+        classes = sorted(await self._worker.client.node_classes())
+        await self._store.put(f"node_classes:{self._catalogue_key}", classes)
 
     async def stop(self) -> None:
         """Stops ComfyUI."""
@@ -63,10 +79,12 @@ class JobRunner:
         reporter = _Reporter(self._store, job, self._worker_id, self._cold_start_ms(job))
         await reporter.begin()
         try:
+            if await self._is_canceled(job_id):
+                raise JobCanceled(f"Job {job_id} was canceled before it began.", job_id=job_id)
             await self._worker.ensure_ready()
             await self._run(job, reporter)
         except asyncio.CancelledError:
-            await asyncio.shield(reporter.end("canceled"))
+            await asyncio.shield(self._stopped(reporter, job_id))
             raise
         except JobCanceled:
             await reporter.end("canceled")
@@ -75,6 +93,18 @@ class JobRunner:
             await self._worker.recover(error)
             return not isinstance(error, EngineUnavailable) or await self._recovers()
         return True
+
+    async def _is_canceled(self, job_id: str) -> bool:
+        return await self._store.get(f"cancel:{job_id}") is not None
+
+    async def _stopped(self, reporter: _Reporter, job_id: str) -> None:
+        """Our task was cancelled: by the caller's wish, or because the cloud takes the container away."""
+        if await self._is_canceled(job_id):
+            await reporter.end("canceled")
+            return
+        message = f"The container of job {job_id} was stopped while the job ran."
+        hint = "It was preempted, replaced by a deployment, or met Modal's timeout. Submit it under a new job id."
+        await reporter.end("failed", WorkerLost(message, job_id=job_id, hint=hint))
 
     async def _recovers(self) -> bool:
         try:

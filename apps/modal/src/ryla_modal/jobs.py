@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 from .api_error import ApiError
 from .core_nodes import CORE_NODE_CLASSES
-from .dispatcher import Dispatcher
+from .dispatcher import CallOutcome, Dispatcher
 from .stores import RETENTION, KeyValueStore, timestamp
 from .workflow_guard import asset_references, check_workflow, replace_assets
 
 TERMINAL = ("succeeded", "failed", "canceled", "expired")
 KEY_LIFETIME = 24 * 3600
 """Seconds that an Idempotency-Key stays taken (Comfy API v2)."""
+
+DISPATCH_SECONDS = 60.0
+"""A job without a call after this time was never dispatched; spawning takes milliseconds."""
 
 URL_LIFETIME = 3600
 """Seconds that a content URL is announced as valid; ours are checked by credentials and do not end."""
@@ -32,13 +36,18 @@ class Jobs:
         store: KeyValueStore,
         dispatcher: Dispatcher,
         *,
-        has_custom_nodes: bool,
+        known_classes: Collection[str] | None = CORE_NODE_CLASSES,
+        catalogue_key: str = "",
         timeout: float | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """`known_classes` counts until a worker has published its own; None leaves the check to it."""
         self._store = store
         self._dispatcher = dispatcher
-        self._has_custom_nodes = has_custom_nodes
+        self._known = known_classes
+        self._catalogue_key = catalogue_key
         self._timeout = timeout
+        self._clock = clock
 
     async def submit(
         self,
@@ -48,19 +57,21 @@ class Jobs:
         idempotency_key: str | None = None,
         extra_data: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Accepts a job and dispatches it. Raises ApiError 422."""
+        """Accepts a job and dispatches it. Raises ApiError 422; a job so refused leaves its Idempotency-Key free."""
         checked = check_workflow(workflow, await self._known_classes())
         files, names = await self._staged(checked)
-        job = {
+        await self._claim_key(idempotency_key, job_id)
+        job: dict[str, Any] = {
             "id": job_id or str(uuid.uuid4()),
-            "created": time.time(),
+            "created": self._clock(),
             "workflow": replace_assets(checked, names),
             "files": files,
             "timeout": self._timeout,
             "payload_sha256": hashlib.sha256(json.dumps(checked, sort_keys=True).encode()).hexdigest(),
         }
-        await self._claim_key(idempotency_key, job["id"])
         if not await self._store.put_if_absent(f"job:{job['id']}", job):
+            if idempotency_key is not None:
+                await self._store.pop(f"key:{idempotency_key}")
             raise ApiError(
                 422,
                 "idempotency_key_reuse",
@@ -68,16 +79,14 @@ class Jobs:
             )
         if extra_data:
             await self._store.put(f"extra_data:{job['id']}", dict(extra_data))
+        # From here on the outcome of a failure is unknown: the key stays taken, and the job can be looked up.
         call_id = await self._dispatcher.dispatch(job["id"])
         await self._store.put(f"call:{job['id']}", call_id)
         return await self.get(job["id"])
 
     async def _known_classes(self) -> Collection[str] | None:
-        published = await self._store.get("node_classes")
-        if published is not None:
-            return frozenset(published)
-        # Before a worker has told what its custom nodes are, only it can refuse an unknown one.
-        return None if self._has_custom_nodes else CORE_NODE_CLASSES
+        published = await self._store.get(f"node_classes:{self._catalogue_key}")
+        return self._known if published is None else frozenset(published)
 
     async def _staged(self, workflow: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
         files: dict[str, str] = {}
@@ -88,24 +97,24 @@ class Jobs:
             asset = await self._store.get(f"asset:{asset_id}") if isinstance(asset_id, str) else None
             if asset is None or not isinstance(asset_id, str):
                 raise ApiError(422, "missing_asset", f"There is no asset {asset_id!r}.", {"id": asset_id})
-            names[asset_id] = f"{asset_id}{PurePosixPath(asset['file_path'] or '').suffix.lower()}"
+            suffix = PurePosixPath(asset["file_path"] or "").suffix.lower()
+            names[asset_id] = asset_id + (suffix if re.fullmatch(r"\.[a-z0-9]{1,16}", suffix) else "")
             files[names[asset_id]] = asset["hash"]
         return files, names
 
-    async def _claim_key(self, key: str | None, job_id: str) -> None:
+    async def _claim_key(self, key: str | None, job_id: str | None) -> None:
         if key is None:
             return
         held = await self._store.get(f"key:{key}")
-        if held is not None and held["until"] < time.time():
+        if held is not None and held["until"] < self._clock():
             await self._store.pop(f"key:{key}")
-        if not await self._store.put_if_absent(
-            f"key:{key}", {"job": job_id, "until": time.time() + KEY_LIFETIME}
-        ):
+        claim = {"job": job_id, "until": self._clock() + KEY_LIFETIME}
+        if not await self._store.put_if_absent(f"key:{key}", claim):
             raise ApiError(422, "idempotency_key_reuse", "This Idempotency-Key was used before.")
 
     async def _stored(self, job_id: str) -> dict[str, Any]:
         job = await self._store.get(f"job:{job_id}")
-        if job is None:
+        if job is None or job["created"] + RETENTION < self._clock():
             raise ApiError(404, "not_found", f"There is no job {job_id}.")
         return job
 
@@ -116,17 +125,31 @@ class Jobs:
         if state is not None and state["status"] in TERMINAL:
             return job, state
         canceled = await self._store.get(f"cancel:{job_id}") is not None
-        ended = await self._ended(job_id, canceled, state)
+        ended = await self._ended(job, canceled, state)
         if ended is not None:
             return job, ended
         state = state or _waiting()
         return job, {**state, "status": "canceling"} if canceled else state
 
+    async def _outcome(self, job: Mapping[str, Any]) -> CallOutcome | None:
+        call_id = await self._store.get(f"call:{job['id']}")
+        if call_id is not None:
+            return await self._dispatcher.outcome(call_id)
+        if self._clock() - job["created"] < DISPATCH_SECONDS:
+            return None
+        # The gateway ended between storing and dispatching, or lost the answer. Taking the claim
+        # makes sure that no worker runs the job after we have called it lost.
+        holder = "gateway"
+        taken = await self._store.put_if_absent(f"claim:{job['id']}", holder)
+        if taken or await self._store.get(f"claim:{job['id']}") == holder:
+            return CallOutcome("lost", "it never reached a worker; submit it again under a new job id")
+        return None
+
     async def _ended(
-        self, job_id: str, canceled: bool, state: dict[str, Any] | None
+        self, job: Mapping[str, Any], canceled: bool, state: dict[str, Any] | None
     ) -> dict[str, Any] | None:
-        call_id = await self._store.get(f"call:{job_id}")
-        outcome = await self._dispatcher.outcome(call_id) if call_id is not None else None
+        job_id: str = job["id"]
+        outcome = await self._outcome(job)
         if outcome is None:
             return None
         # The worker may have written its last word between our two questions.

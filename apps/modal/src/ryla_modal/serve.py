@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import uvicorn
@@ -30,10 +30,10 @@ def application(config: EngineConfig, folder: Path, token: str | None = None) ->
     worker = Worker(config)
     runner = JobRunner(store, files, worker, worker_id="local", started_at=time.time())
     dispatcher = InProcessDispatcher(runner)
-    jobs = Jobs(store, dispatcher, has_custom_nodes=True)
+    jobs = Jobs(store, dispatcher, known_classes=None)  # the worker publishes them before the first request
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         await runner.start()
         try:
             yield

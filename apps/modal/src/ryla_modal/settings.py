@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from .core_nodes import CORE_NODE_CLASSES
+from .custom_node_classes import CUSTOM_NODE_CLASSES
+
 GENERIC_APP = "ryla-comfyui"
 SETTINGS_VARIABLE = "RYLA_SETTINGS"
 """Holds the settings inside containers, where the repository is not."""
+
+TOKEN_VARIABLE = "RYLA_API_TOKEN"  # noqa: S105  (a name)
+"""Key of the secret ryla-secrets: the token of auth `bearer`."""
 
 COMFYUI_VERSION = "0.3.64"
 RES4LYF = {
@@ -48,6 +55,25 @@ class Settings:
     buffer_containers: int = 0
     scaledown_window: int = 60
 
+    @property
+    def catalogue_key(self) -> str:
+        """Names the set of node classes: equal for equal ComfyUI and custom nodes, so that a worker of an
+        earlier deployment with other nodes does not speak for this one."""
+        parts = [self.comfyui_version, *sorted(f"{n['repository']}@{n['commit']}" for n in self.custom_nodes)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def known_classes(self) -> frozenset[str] | None:
+        """Node classes that this deployment has, as far as they are known without a worker; None when they are not."""
+        if self.comfyui_version != COMFYUI_VERSION:
+            return None
+        known = CORE_NODE_CLASSES
+        for node in self.custom_nodes:
+            classes = CUSTOM_NODE_CLASSES.get(node["commit"])
+            if classes is None:
+                return None
+            known |= classes
+        return known
+
     def to_json(self) -> str:
         """For the containers."""
         return json.dumps(asdict(self))
@@ -59,6 +85,19 @@ class Settings:
         for name in ("custom_nodes", "gpu"):
             document[name] = tuple(document[name])
         return cls(**document)
+
+
+def bearer_token(auth: Auth, environ: Mapping[str, str]) -> str | None:
+    """The token that callers must send with auth `bearer`, None with `modal-proxy`. Raises InvalidEndpoint without one."""
+    if auth == "modal-proxy":
+        return None
+    token = environ.get(TOKEN_VARIABLE, "")
+    if not token:
+        raise InvalidEndpoint(
+            f"Auth is bearer, but the secret ryla-secrets holds no {TOKEN_VARIABLE}. Add it with "
+            f"`modal secret create ryla-secrets {TOKEN_VARIABLE}=…` and deploy again."
+        )
+    return token
 
 
 def load_settings(environ: Mapping[str, str], endpoints: Path, schema: Path) -> Settings:

@@ -8,6 +8,9 @@ from typing import Any
 from .api_error import ApiError
 
 MAXIMUM_NODES = 20_000
+MAXIMUM_DEPTH = 64
+"""Levels of lists and objects; widgets nest a handful."""
+
 Workflow = dict[str, Any]
 
 
@@ -28,6 +31,8 @@ def check_workflow(value: Any, known_classes: Collection[str] | None) -> Workflo
             "This is a workflow as ComfyUI's page saves it; export it with Save (API Format).",
         )
     workflow: Workflow = value
+    if _is_deeper_than(workflow, MAXIMUM_DEPTH):
+        raise ApiError(422, "invalid_workflow", f"The workflow is nested deeper than {MAXIMUM_DEPTH} levels.")
     if len(workflow) > MAXIMUM_NODES:
         raise ApiError(422, "invalid_workflow", f"The workflow has more than {MAXIMUM_NODES} nodes.")
     for node_id, node in workflow.items():
@@ -69,6 +74,20 @@ def is_link(value: Any) -> bool:
         and isinstance(value[0], str)
         and isinstance(value[1], int)
     )
+
+
+def _is_deeper_than(value: Any, levels: int) -> bool:
+    level = [value]
+    for _ in range(levels):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def asset_references(value: Any) -> Iterator[dict[str, Any]]:
