@@ -194,7 +194,7 @@ async def test_bad_uploads_are_refused(bench: Bench, monkeypatch: pytest.MonkeyP
 
 async def test_assets_in_a_workflow_become_staged_files(bench: Bench) -> None:
     asset = (await upload(bench, b"png", file_path="../../odd name.PNG")).json()
-    reference = {"__type": "core/ASSET", "info": {"id": asset["id"]}}
+    reference: dict[str, Any] = {"__type": "core/ASSET", "info": {"id": asset["id"]}}
     job = (await post(bench, {"1": {"class_type": "LoadImage", "inputs": {"image": reference}}})).json()
     stored = await bench.store.get(f"job:{job['id']}")
     name = stored["workflow"]["1"]["inputs"]["image"]
