@@ -44,7 +44,8 @@ export interface JobSnapshot {
 /** What can be heard of a job. The stream ends with exactly one `finished`. */
 export type JobEvent =
   | { readonly type: 'queued'; readonly position: number | undefined }
-  | { readonly type: 'starting'; readonly cold: boolean }
+  /** A worker took the job; `cold` says whether it had to start first, where the backend tells. */
+  | { readonly type: 'starting'; readonly cold: boolean | undefined }
   | { readonly type: 'running'; readonly progress: JobProgress | undefined }
   | {
       readonly type: 'preview';

@@ -44,7 +44,8 @@ export async function retryRead<T>(call: () => Promise<T>, clock: Clock, signal:
     try {
       return await call();
     } catch (error) {
-      const retryable = ComfyUIServiceError.isInstance(error) && error.retryable && !signal.aborted;
+      signal.throwIfAborted();
+      const retryable = ComfyUIServiceError.isInstance(error) && error.retryable;
       if (!retryable || attempt >= RETRY.attempts) throw error;
       await clock.sleep(retryDelay(attempt + 1, error, clock.random()), signal);
     }

@@ -17,6 +17,7 @@ export async function submitOnce(
     try {
       return await adapter.submit(job, { signal });
     } catch (error) {
+      signal.throwIfAborted();
       if (!ComfyUIServiceError.isInstance(error)) throw error;
       if (error.accepted === 'unknown' || error.accepted === undefined) {
         const found = await lookUp(adapter, job, error, clock, signal);

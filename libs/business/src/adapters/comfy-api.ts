@@ -164,8 +164,7 @@ export function comfyApi(options: ComfyApiOptions): Adapter {
       await response.body.dump();
       return;
     }
-    const expected = offset > 0 ? 206 : 200;
-    if (response.statusCode !== expected) {
+    if (response.statusCode !== 200 && response.statusCode !== 206) {
       const reason = response.statusCode;
       await response.body.dump();
       throw new ComfyUIServiceError(
@@ -177,7 +176,13 @@ export function comfyApi(options: ComfyApiOptions): Adapter {
         },
       );
     }
-    for await (const piece of response.body) if (Buffer.isBuffer(piece)) yield piece;
+    // A server that passes over Range sends all of it again.
+    let skip = response.statusCode === 200 ? offset : 0;
+    for await (const piece of response.body) {
+      if (!Buffer.isBuffer(piece)) continue;
+      if (skip < piece.length) yield piece.subarray(skip);
+      skip = Math.max(0, skip - piece.length);
+    }
   }
 
   async function upload(file: JobFile, callOptions: CallOptions): Promise<Json> {
@@ -379,7 +384,7 @@ function jsonOrUndefined(text: string): unknown {
 }
 
 /** Reads server-sent events; those of unknown kinds or shapes are passed over, as the contract asks. */
-async function* parseEvents(body: AsyncIterable<unknown>): AsyncGenerator<AdapterEvent> {
+export async function* parseEvents(body: AsyncIterable<unknown>): AsyncGenerator<AdapterEvent> {
   const decoder = new TextDecoder();
   const ready: AdapterEvent[] = [];
   const parser = createParser({

@@ -4,6 +4,7 @@ import type { Dispatcher } from 'undici';
 import { z } from 'zod';
 
 import type { Adapter, CallOptions, ProviderRef } from '../adapter.ts';
+import { base64Content } from '../base64-content.ts';
 import { ComfyUIServiceError, type ErrorCode, type ErrorContext } from '../errors.ts';
 import { bytesOf, sizeOf } from '../file-content.ts';
 import { createHttpClient, excerpt, type HttpClient, readJson, readText, retryAfter } from '../http.ts';
@@ -68,6 +69,7 @@ const workerError = z.object({
   classType: z.string().nullish(),
   details: z.unknown().optional(),
   hint: z.string().nullish(),
+  retryable: z.boolean().nullish(),
 });
 const communityFailure = z.object({ details: z.array(z.string()).min(1) });
 
@@ -263,25 +265,8 @@ function toOutput(entry: z.infer<typeof file>, http: HttpClient): JobOutput {
     size: entry.size ?? undefined,
     sha256: entry.sha256 ?? undefined,
   };
-  const open = entry.type === 's3_url' ? fromUrl(entry, http) : fromBase64(entry.data);
+  const open = entry.type === 's3_url' ? fromUrl(entry, http) : base64Content(entry.data, entry.filename);
   return new JobOutput(description, open);
-}
-
-/** Base64 text decoded a piece at a time. */
-function fromBase64(text: string): (options: { readonly offset: number }) => AsyncIterable<Uint8Array> {
-  const PIECE = 4 * 64 * 1024;
-  return async function* ({ offset }) {
-    const data = text.startsWith('data:') ? text.slice(text.indexOf(',') + 1) : text;
-    let skip = offset;
-    for (let at = 0; at < data.length; at += PIECE) {
-      const piece = Buffer.from(data.slice(at, at + PIECE), 'base64');
-      if (skip >= piece.length) skip -= piece.length;
-      else {
-        yield await Promise.resolve(piece.subarray(skip));
-        skip = 0;
-      }
-    }
-  };
 }
 
 /** A file in a bucket: fetched without our key, over https only. */
@@ -320,12 +305,13 @@ function failureOf(answer: Envelope): ComfyUIServiceError {
     typeof answer.error === 'string' ? jsonOrUndefined(answer.error) : answer.error,
   );
   if (ours.success) {
-    const { code, message, nodeId, classType, details, hint } = ours.data;
+    const { code, message, nodeId, classType, details, hint, retryable } = ours.data;
     return new ComfyUIServiceError(codeOf(code), message, {
       nodeId: nodeId ?? undefined,
       classType: classType ?? undefined,
       details,
       hint: hint ?? undefined,
+      retryable: retryable ?? undefined,
     });
   }
   const community = communityFailure.safeParse(answer.output);

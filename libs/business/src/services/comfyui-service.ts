@@ -97,6 +97,9 @@ export interface ComfyUIService<Backend extends string = string> extends AsyncDi
 /** Milliseconds that aborting `run` waits for the cancellation to reach the backend. */
 const CANCEL_ON_ABORT_MS = 5_000;
 
+/** Milliseconds under which an event stream counts as brief, so that the next one is opened later. */
+const BRIEF_STREAM_MS = 5_000;
+
 /** Makes a service over the given backends. */
 export function createComfyUIService<Backend extends string>(
   options: ComfyUIServiceOptions<Backend>,
@@ -157,7 +160,9 @@ export function createComfyUIService<Backend extends string>(
   const service: ComfyUIService<Backend> = {
     async submit(endpoint, inputs, submitOptions = {}) {
       const { config, workflow, directory } = endpoint;
-      const applied = withWorkflowErrors(config.name, () => applyInputs(config, workflow, Object.fromEntries(Object.entries(inputs))));
+      const applied = withWorkflowErrors(config.name, () =>
+        applyInputs(config, workflow, Object.fromEntries(Object.entries(inputs))),
+      );
       const files = applied.files.map((file) => toJobFile(file, directory));
       const outputNodes = Object.fromEntries(
         Object.entries(config.outputs).map(([name, { node }]) => [name, node]),
@@ -230,10 +235,10 @@ function createHandle<OutputName extends string>(parts: HandleParts): JobHandle<
       for await (const snapshot of poller.watch(jobId, ask, signal)) yield* told.about(snapshot);
       return;
     }
-    for (let quiet = 1; ; quiet += 1) {
+    for (let brief = 1; ; brief += 1) {
+      const openedAt = clock.now();
       try {
         for await (const event of adapter.events(ref, { signal })) {
-          quiet = 1;
           if (event.type === 'snapshot') {
             if (!isTerminal(event.snapshot.status)) yield* told.about(event.snapshot);
           } else if (event.type === 'preview') yield event;
@@ -241,14 +246,16 @@ function createHandle<OutputName extends string>(parts: HandleParts): JobHandle<
         }
       } catch (error) {
         signal.throwIfAborted();
-        if (!ComfyUIServiceError.isInstance(error) || !error.retryable) throw error;
+        if (!ComfyUIServiceError.isInstance(error)) throw error;
+        if (!error.retryable) throw error.within(context);
       }
       // The stream is a hint; this is the truth. It also ends when its time is up: then it is opened again.
       const snapshot = await ask(signal);
       yield* told.about(snapshot);
       if (isTerminal(snapshot.status)) return;
-      if (quiet > 1)
-        await clock.sleep(retryDelay(Math.min(quiet, RETRY.attempts), undefined, clock.random()), signal);
+      if (clock.now() - openedAt >= BRIEF_STREAM_MS) brief = 0;
+      else
+        await clock.sleep(retryDelay(Math.min(brief + 1, RETRY.attempts), undefined, clock.random()), signal);
     }
   }
 
@@ -298,8 +305,10 @@ class Told {
     if (status === 'queued' && (this.#status !== 'queued' || queuePosition !== this.#position)) {
       yield { type: 'queued', position: queuePosition };
     }
-    if (status === 'running' && this.#status !== 'running')
-      yield { type: 'starting', cold: this.#status === 'queued' };
+    if (status === 'running' && this.#status !== 'running') {
+      const coldStartMs = snapshot.timings?.coldStartMs ?? null;
+      yield { type: 'starting', cold: coldStartMs === null ? undefined : coldStartMs > 0 };
+    }
     this.#status = status;
     this.#position = queuePosition;
     const shown = progress === undefined ? '' : JSON.stringify(progress);
