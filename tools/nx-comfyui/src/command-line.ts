@@ -1,0 +1,30 @@
+import path from 'node:path';
+import process from 'node:process';
+
+/** Root of the workspace that these programs belong to. */
+export const WORKSPACE_ROOT = path.resolve(import.meta.dirname, '../../..');
+
+/** The endpoint's folder that a target passes as its first argument. */
+export function endpointDirectory(positionals: readonly string[]): string {
+  const [folder, ...others] = positionals;
+  if (folder === undefined || others.length > 0) {
+    throw new Error('Give one folder of an endpoint, such as apps/endpoints/photo-finish.');
+  }
+  return path.resolve(WORKSPACE_ROOT, folder);
+}
+
+/** Runs a program's body; what it throws is printed without a stack and ends it with code 1. */
+export async function runProgram(body: () => void | Promise<void>): Promise<void> {
+  try {
+    await body();
+  } catch (error) {
+    console.error(messageOf(error));
+    process.exitCode = 1;
+  }
+}
+
+/** An error's message and those of its causes. */
+export function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : `${error.message}\n  because: ${messageOf(error.cause)}`;
+}

@@ -1,0 +1,189 @@
+import path from 'node:path';
+
+import type { ProjectConfiguration, TargetConfiguration } from '@nx/devkit';
+
+/** Folder of the programs behind the targets, from the root of the workspace. */
+const PROGRAMS = 'tools/nx-comfyui/src';
+
+/** The apps that an endpoint is deployed with. Project edges, so that a change to them selects every endpoint. */
+export const ENDPOINT_APPS = ['modal', 'runpod'] as const;
+
+/** What the plugin takes from an endpoint.json: nothing that a broken one could break. */
+export interface EndpointOutline {
+  /** Name of the workflow file beside endpoint.json. */
+  readonly workflow: string;
+  readonly description: string | undefined;
+}
+
+/** Reads the outline of an endpoint.json from its text. Never throws: `validate` says what is wrong with it. */
+export function readOutline(text: string): EndpointOutline {
+  const config = parseObject(text);
+  const { workflow, description } = config;
+  return {
+    workflow:
+      typeof workflow === 'string' && /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(workflow)
+        ? workflow
+        : 'workflow.json',
+    description: typeof description === 'string' && description !== '' ? description : undefined,
+  };
+}
+
+/**
+ * The Nx project of one endpoint: a library, because others import its client, that deploys.
+ *
+ * @param root folder of the endpoint from the root of the workspace, such as `apps/endpoints/photo-finish`.
+ */
+export function endpointProject(root: string, outline: EndpointOutline): ProjectConfiguration {
+  return {
+    root,
+    name: path.posix.basename(root),
+    sourceRoot: root,
+    projectType: 'library',
+    tags: ['type:endpoint', 'scope:endpoint'],
+    implicitDependencies: [...ENDPOINT_APPS],
+    ...(outline.description === undefined ? {} : { metadata: { description: outline.description } }),
+    targets: {
+      validate: validate(root),
+      fingerprint: fingerprint(root, outline),
+      deploy: deploy(root),
+      run: run(root),
+      lint: lint(root),
+      typecheck: typecheck(root),
+      test: test(root),
+    },
+  };
+}
+
+function program(name: string, root: string): string {
+  return `node --conditions=@ryla/source ${PROGRAMS}/${name}.ts ${root}`;
+}
+
+function validate(root: string): TargetConfiguration {
+  return {
+    executor: 'nx:run-commands',
+    cache: true,
+    inputs: [
+      'default',
+      { input: 'production', projects: ['workflow'] },
+      `{workspaceRoot}/${PROGRAMS}/validate.ts`,
+      noPackages,
+    ],
+    options: { command: program('validate', root) },
+    metadata: {
+      description: 'Checks endpoint.json, its workflow and the files they name against each other.',
+    },
+  };
+}
+
+/**
+ * Its task hash is the fingerprint of a deployment on Modal: exactly what `modal deploy` reads.
+ * No tests, docs, client or default files. It takes no arguments and depends on nothing, since both would move the hash.
+ */
+function fingerprint(root: string, outline: EndpointOutline): TargetConfiguration {
+  return {
+    executor: 'nx:run-commands',
+    cache: false,
+    inputs: [
+      '{projectRoot}/endpoint.json',
+      `{projectRoot}/${outline.workflow}`,
+      '{workspaceRoot}/apps/modal/comfyui_app.py',
+      '{workspaceRoot}/apps/modal/pyproject.toml',
+      '{workspaceRoot}/apps/modal/src/**/*',
+      '{workspaceRoot}/libs/worker/pyproject.toml',
+      '{workspaceRoot}/libs/worker/src/**/*',
+      '{workspaceRoot}/libs/workflow/schema/endpoint.schema.json',
+      '{workspaceRoot}/uv.lock',
+      noPackages,
+    ],
+    options: { command: program('fingerprint', root) },
+    metadata: { description: 'Prints the hash of everything that a deployment of this endpoint is made of.' },
+  };
+}
+
+/** Never `^deploy`: the apps that an endpoint depends on are not deployed by themselves. */
+function deploy(root: string): TargetConfiguration {
+  return {
+    executor: 'nx:run-commands',
+    cache: false,
+    dependsOn: ['validate', 'fingerprint', ...setup],
+    options: { command: program('deploy', root) },
+    configurations: { cloud: { args: '--target cloud' } },
+    metadata: {
+      description:
+        "Deploys the endpoint's app with `modal deploy`: to the local clouds, or with `--target cloud` to Modal.",
+    },
+  };
+}
+
+function run(root: string): TargetConfiguration {
+  return {
+    executor: 'nx:run-commands',
+    cache: false,
+    dependsOn: ['validate'],
+    options: { command: program('run', root) },
+    configurations: { cloud: { args: '--target cloud' } },
+    metadata: {
+      description: 'Runs the deployed endpoint once through comfyui-service and saves its outputs.',
+    },
+  };
+}
+
+function lint(root: string): TargetConfiguration {
+  return {
+    executor: 'nx:run-commands',
+    cache: true,
+    inputs: [
+      'default',
+      { input: 'production', projects: ['workflow'] },
+      '{workspaceRoot}/eslint.config.mjs',
+      { externalDependencies: ['eslint', 'typescript-eslint', '@nx/eslint-plugin', 'typescript'] },
+    ],
+    options: { cwd: root, command: 'eslint .' },
+  };
+}
+
+function typecheck(root: string): TargetConfiguration {
+  return {
+    executor: 'nx:run-commands',
+    cache: true,
+    // The declarations that tsc reads; the Python apps have a typecheck too, which says nothing about TypeScript.
+    dependsOn: [{ projects: ['workflow'], target: 'typecheck' }],
+    inputs: [
+      'default',
+      { input: 'production', projects: ['workflow'] },
+      { externalDependencies: ['typescript'] },
+    ],
+    outputs: ['{projectRoot}/out-tsc'],
+    options: { cwd: root, command: 'tsc --build tsconfig.json' },
+  };
+}
+
+function test(root: string): TargetConfiguration {
+  return {
+    executor: 'nx:run-commands',
+    cache: true,
+    inputs: [
+      'default',
+      { input: 'production', projects: ['workflow'] },
+      { externalDependencies: ['vitest'] },
+      { env: 'CI' },
+    ],
+    options: { cwd: root, command: 'vitest run' },
+  };
+}
+
+/** Without it Nx counts every npm package into the hash of a command. */
+const noPackages: { externalDependencies: string[] } = { externalDependencies: [] };
+
+/** The Python environment, where the `modal` program is. */
+const setup = [{ projects: ['start'], target: 'setup' }];
+
+function parseObject(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? { ...value } : {};
+  } catch {
+    // Reported by `validate`; here it must not take the whole graph down.
+    return {};
+  }
+}

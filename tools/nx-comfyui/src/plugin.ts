@@ -1,0 +1,40 @@
+/** What Nx loads: every `apps/endpoints/<name>/endpoint.json` is a project. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+import type { CreateNodes, CreateNodesContext, CreateNodesResultArray } from '@nx/devkit';
+
+import { endpointProject, readOutline } from './endpoint-project.ts';
+
+/** Name under which Nx reports this plugin. */
+export const name = '@ryla/nx-comfyui';
+
+/** Where endpoints are, from the root of the workspace. */
+export const ENDPOINT_GLOB = 'apps/endpoints/*/endpoint.json';
+
+function inferProjects(
+  files: readonly string[],
+  _options: unknown,
+  context: Pick<CreateNodesContext, 'workspaceRoot'>,
+): CreateNodesResultArray {
+  return files.map((file) => {
+    const root = path.posix.dirname(file);
+    const outline = readOutline(textOf(path.join(context.workspaceRoot, file)));
+    return [file, { projects: { [root]: endpointProject(root, outline) } }];
+  });
+}
+
+/** One project per endpoint.json. A bad one is a project too, whose `validate` fails. */
+export const createNodes: CreateNodes = [ENDPOINT_GLOB, inferProjects];
+
+/** The name of {@link createNodes} for older versions of Nx. */
+export const createNodesV2: CreateNodes = createNodes;
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    // Deleted or unreadable since Nx listed it: `validate` says so; the graph stays whole.
+    return '';
+  }
+}
