@@ -102,7 +102,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     containers = ContainerSettings(
         python=python,
         engine=engine,
-        keep=_keep(python, engine),
+        keep=keep_visible(python, engine),
         namespaces=not arguments.no_namespaces,
     )
     modal = LocalModal(
@@ -153,7 +153,7 @@ def container_python(environ: Mapping[str, str]) -> Path:
     return beside if beside.exists() else Path(sys.executable)
 
 
-def _keep(python: Path, engine: dict[str, str]) -> list[Path]:
+def keep_visible(python: Path, engine: dict[str, str]) -> list[Path]:
     """Folders that a container with a root of its own must still see."""
     shown = subprocess.run(
         [str(python), "-c", "import sys; print(sys.base_prefix); print(sys.prefix)"],

@@ -1,0 +1,115 @@
+"""A local Modal in a thread of its own, and the real client in child processes and in this one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from local_clouds import cli
+from local_clouds.modal import LocalModal, ModalSettings
+from local_clouds.modal.launcher import ContainerSettings
+
+SAMPLE = Path(__file__).with_name("sample_app.py")
+PROXY = {"Modal-Key": "wk-local", "Modal-Secret": "ws-local"}
+
+
+@dataclass
+class Cloud:
+    """A running local Modal, as tests see it."""
+
+    modal: LocalModal
+    folder: Path
+
+    def client(
+        self, *arguments: str, script: Path | None = None, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs the `modal` command, or a Python script, as a user would."""
+        command = [sys.executable, str(script)] if script else [sys.executable, "-m", "modal"]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MODAL")}
+        env = {**kept, **self.modal.environment(), "NO_COLOR": "1", "COLUMNS": "200", **environ}
+        return subprocess.run(
+            [*command, *arguments],
+            capture_output=True,
+            text=True,
+            env=env,
+            cwd=self.folder,
+            timeout=60,
+            check=False,
+        )
+
+    def python(self, code: str) -> str:
+        """Runs some lines against the deployed app with the real SDK."""
+        script = self.folder / "script.py"
+        script.write_text("import modal\nWorker = modal.Cls.from_name('sample', 'Worker')\n" + code)
+        done = self.client(script=script)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def web(
+        self, method: str, path: str, label: str = "local--sample-api", **arguments: Any
+    ) -> httpx.Response:
+        url = f"{self.modal.web_url}/_w/{label}{path}"
+        return httpx.request(method, url, timeout=30, **{"headers": PROXY, **arguments})
+
+    def state(self) -> Any:
+        return httpx.get(f"{self.modal.web_url}/_local/state").json()
+
+    def fault(self, *specs: str) -> None:
+        httpx.put(f"{self.modal.web_url}/_local/faults", json=list(specs)).raise_for_status()
+
+    def containers(self, function: str) -> list[Any]:
+        return [
+            c for c in self.state()["containers"] if c["function"].startswith(function) and not c["stopping"]
+        ]
+
+    def started(self, function: str) -> int:
+        return sum(
+            f["containersStarted"] for f in self.state()["functions"] if f["function"].startswith(function)
+        )
+
+
+def running(folder: Path, **settings: Any) -> Iterator[Cloud]:
+    """Runs a local Modal in a thread until the test is done."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def wait(work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(timeout=60)
+
+    python = cli.container_python(os.environ)
+    containers = ContainerSettings(python, {}, cli.keep_visible(python, {}), **settings)
+
+    async def make() -> LocalModal:
+        made = LocalModal(ModalSettings(folder / "state", containers, web_timeout=1.5), lambda line: None)
+        await made.start()
+        return made
+
+    modal = wait(make())
+    try:
+        yield Cloud(modal, folder)
+    finally:
+        wait(modal.stop())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A local Modal with the sample app deployed by `modal deploy`."""
+    for made in running(tmp_path_factory.mktemp("modal")):
+        secret = made.client("secret", "create", "sample-secret", "SECRET_VALUE=hush")
+        assert secret.returncode == 0, secret.stderr
+        deployed = made.client("deploy", str(SAMPLE), "--tag", "v1")
+        assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+        yield made
