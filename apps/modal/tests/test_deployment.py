@@ -144,7 +144,7 @@ def test_a_job_runs_and_generate_image_answers(deployed: LocalModal, picture: di
     with deployed.client("ryla-comfyui-api", **deployed.proxy_auth) as client:
         job = ended(client, submit(client, picture))
         assert job["status"] == "succeeded", job["error"]
-        content = client.get(job["outputs"][0]["url"]).content
+        content = client.get(f"/api/v2/assets/{job['outputs'][0]['id']}/content").content
         assert content.startswith(b"\x89PNG")
         details = client.get(f"/api/ryla/jobs/{job['id']}").json()
         assert details["timings"]["coldStartMs"] > 0

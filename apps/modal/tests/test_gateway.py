@@ -96,6 +96,8 @@ async def test_unknown_things_are_not_found(bench: Bench) -> None:
     for path in ("/api/v2/jobs/x", "/api/v2/jobs/x/events", "/api/ryla/jobs/x", "/api/v2/assets/x", "/nope"):
         response = await bench.client.get(path)
         assert (response.status_code, code(response)) == (404, "not_found")
+    response = await bench.client.get("/api/v2/jobs")
+    assert (response.status_code, code(response)) == (501, "not_implemented")
 
 
 async def test_a_worker_that_is_lost_is_told_as_failed_with_its_cause(
@@ -159,6 +161,7 @@ async def test_assets_are_known_by_content(bench: Bench) -> None:
     assert first.json()["id"] != second.json()["id"]
     assert (await bench.client.head(f"/api/v2/assets/by-hash/{digest}")).status_code == 200
     third = await bench.client.post("/api/v2/assets/from-hash", json={"hash": digest, "file_path": "a.png"})
+    assert third.json()["url"].startswith("http://gateway/api/v2/assets/")  # the SDKs refuse relative ones
     assert (third.status_code, third.json()["content_type"]) == (201, "image/png")
     assert (await bench.client.delete(f"/api/v2/assets/{third.json()['id']}")).status_code == 204
     assert (await bench.client.delete(f"/api/v2/assets/{third.json()['id']}")).status_code == 404

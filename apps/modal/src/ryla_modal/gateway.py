@@ -77,6 +77,7 @@ class Gateway:
             routes=[
                 Route("/health", self._health),
                 Route("/api/v2/jobs", self._post_job, methods=["POST"]),
+                Route("/api/v2/jobs", self._list_jobs),
                 Route("/api/v2/jobs/{id}", self._get_job),
                 Route("/api/v2/jobs/{id}/workflow", self._get_workflow),
                 Route("/api/v2/jobs/{id}/events", self._get_events),
@@ -110,33 +111,40 @@ class Gateway:
             extra_data=_extra_data(document.get("extra_data")),
         )
         log.info("job %s accepted", job["id"])
-        return JSONResponse(job, 201)
+        return JSONResponse(_absolute(request, job), 201)
+
+    async def _list_jobs(self, _: Request) -> Response:
+        raise ApiError(
+            501, "not_implemented", "Jobs are not listed here; look one up at /api/ryla/jobs/{id}."
+        )
 
     async def _get_job(self, request: Request) -> Response:
-        return JSONResponse(await self._jobs.get(request.path_params["id"]))
+        return JSONResponse(_absolute(request, await self._jobs.get(request.path_params["id"])))
 
     async def _look_up(self, request: Request) -> Response:
-        return JSONResponse(await self._jobs.details(request.path_params["id"]))
+        details = await self._jobs.details(request.path_params["id"])
+        return JSONResponse({**details, "job": _absolute(request, details["job"])})
 
     async def _get_workflow(self, request: Request) -> Response:
         return JSONResponse(await self._jobs.workflow(request.path_params["id"]))
 
     async def _cancel_job(self, request: Request) -> Response:
-        return JSONResponse(await self._jobs.cancel(request.path_params["id"]))
+        return JSONResponse(_absolute(request, await self._jobs.cancel(request.path_params["id"])))
 
     async def _get_events(self, request: Request) -> Response:
         job_id: str = request.path_params["id"]
         await self._jobs.get(job_id)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._events(job_id), media_type="text/event-stream", headers=headers)
+        events = self._events(request, job_id)
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
-    async def _events(self, job_id: str) -> AsyncIterator[str]:
+    async def _events(self, request: Request, job_id: str) -> AsyncIterator[str]:
         """Snapshots as they change; outputs come before the terminal status, after which the stream ends."""
         opened = spoke = time.monotonic()
         told: dict[str, Any] = {}
         sent_outputs: set[str] = set()
         while time.monotonic() - opened < STREAM_SECONDS:
-            job = await self._jobs.get(job_id)
+            job = _absolute(request, await self._jobs.get(job_id))
             ended = job["status"] in TERMINAL
             pieces: list[str] = []
             if not ended and told.get("status") != job["status"]:
@@ -192,7 +200,7 @@ class Gateway:
         asset = new_asset(blob, content_type, file_path, expires_in=expires_in)
         await self._store.put(f"asset:{asset['id']}", asset)
         await self._files.commit()
-        return JSONResponse(shown_asset(asset, blob.is_new), 201 if blob.is_new else 200)
+        return JSONResponse(shown_asset(asset, _origin(request), blob.is_new), 201 if blob.is_new else 200)
 
     async def _asset_from_hash(self, request: Request) -> Response:
         document = await read_json(request)
@@ -204,7 +212,7 @@ class Gateway:
         file_path = str(document.get("file_path") or "")
         asset = new_asset(blob, "", file_path, expires_in=_expires_in(document.get("expires_in")))
         await self._store.put(f"asset:{asset['id']}", asset)
-        return JSONResponse(shown_asset(asset, False), 201)
+        return JSONResponse(shown_asset(asset, _origin(request), False), 201)
 
     async def _head_asset(self, request: Request) -> Response:
         found = await self._files.path(request.path_params["hash"])
@@ -217,7 +225,7 @@ class Gateway:
         return asset
 
     async def _get_asset(self, request: Request) -> Response:
-        return JSONResponse(shown_asset(await self._asset(request)))
+        return JSONResponse(shown_asset(await self._asset(request), _origin(request)))
 
     async def _delete_asset(self, request: Request) -> Response:
         asset = await self._asset(request)
@@ -250,11 +258,24 @@ class Gateway:
         return StreamingResponse(pieces, status, headers, media_type=asset["content_type"])
 
 
-def shown_asset(asset: Mapping[str, Any], created_new: bool | None = None) -> dict[str, Any]:
+def _origin(request: Request) -> str:
+    """Where the caller reached us. Content URLs must be absolute: the official SDKs refuse relative ones."""
+    host = request.headers.get("host", "")
+    # Modal's own hosts speak TLS only, whatever the proxy in front of the container says.
+    scheme = "https" if host.endswith(".modal.run") else request.headers.get("x-forwarded-proto")
+    return f"{scheme or request.url.scheme}://{host}{request.headers.get('x-forwarded-prefix', '')}"
+
+
+def _absolute(request: Request, job: dict[str, Any]) -> dict[str, Any]:
+    origin = _origin(request)
+    return {**job, "outputs": [{**output, "url": origin + output["url"]} for output in job["outputs"]]}
+
+
+def shown_asset(asset: Mapping[str, Any], origin: str, created_new: bool | None = None) -> dict[str, Any]:
     """An asset in the shape of Comfy API v2."""
     names = ("id", "hash", "size_bytes", "content_type", "file_path", "created_at", "expires_at", "job_id")
     document = {name: asset[name] for name in names}
-    document["url"] = f"/api/v2/assets/{asset['id']}/content"
+    document["url"] = f"{origin}/api/v2/assets/{asset['id']}/content"
     document["url_expires_at"] = timestamp(time.time() + URL_LIFETIME)
     return document if created_new is None else {**document, "created_new": created_new}
 

@@ -244,7 +244,7 @@ def shown(job: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown_output(output: Mapping[str, Any]) -> dict[str, Any]:
-    """An output in the shape of Comfy API v2."""
+    """An output in the shape of Comfy API v2, but for the origin of its URL, which only a request knows."""
     return {
         "node_id": output["node_id"],
         "name": output["name"],
