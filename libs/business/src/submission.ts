@@ -37,7 +37,6 @@ async function lookUp(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<ProviderRef | undefined> {
-  const { lookup } = adapter;
   const unknown = (cause: unknown): ComfyUIServiceError =>
     new ComfyUIServiceError(
       'submission_unknown',
@@ -48,9 +47,9 @@ async function lookUp(
         hint: 'Look for it at the backend before you send it again: a second job would be paid twice.',
       },
     );
-  if (lookup === undefined) throw unknown(error);
+  if (adapter.lookup === undefined) throw unknown(error);
   try {
-    return await retryRead(() => lookup.call(adapter, job.jobId, { signal }), clock, signal);
+    return await retryRead(async () => adapter.lookup?.(job.jobId, { signal }), clock, signal);
   } catch (cause) {
     signal.throwIfAborted();
     throw unknown(cause);

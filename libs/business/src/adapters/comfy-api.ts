@@ -270,12 +270,23 @@ function jobPath(ref: ProviderRef): string {
 
 /** Workflows are JSON by their guard. */
 function asJson(value: object): { readonly [key: string]: Json } {
-  return { ...value } as { readonly [key: string]: Json };
+  return { ...value };
 }
 
 function notAccepted(error: unknown): never {
   if (!ComfyUIServiceError.isInstance(error)) throw error;
-  throw new ComfyUIServiceError(error.code, error.message, { ...error, cause: error.cause, accepted: 'no' });
+  throw new ComfyUIServiceError(error.code, error.message, { ...contextOf(error), accepted: 'no' });
+}
+
+function contextOf({
+  nodeId,
+  details,
+  hint,
+  retryable,
+  retryAfterMs,
+  cause,
+}: ComfyUIServiceError): ErrorContext {
+  return { nodeId, details, hint, retryable, retryAfterMs, cause };
 }
 
 function headerText(response: Dispatcher.ResponseData, name: string): string {

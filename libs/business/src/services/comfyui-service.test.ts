@@ -140,7 +140,6 @@ describe('the service', () => {
 
   it('gives the error of a stream its job and backend', async () => {
     const adapter = scripted({
-      // eslint-disable-next-line require-yield
       async *events() {
         await Promise.resolve();
         throw new ComfyUIServiceError('unauthorized', 'refused');

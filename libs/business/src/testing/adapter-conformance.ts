@@ -24,7 +24,7 @@ export interface ConformanceTarget {
 export interface ConformanceCase {
   readonly name: string;
   /** Rejects with an assertion when the adapter behaves otherwise. */
-  run(target: ConformanceTarget): Promise<void>;
+  readonly run: (target: ConformanceTarget) => Promise<void>;
 }
 
 const FILE = 'conformance.png';

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
 
 import { type HttpStandIn, httpStandIn, json, type ReceivedRequest } from './http-stand-in.ts';
 
@@ -68,7 +69,10 @@ export async function comfyApiStandIn(options: ComfyApiStandInOptions): Promise<
     metrics: { queue_ms: 1, cold_start_ms: 0, execution_ms: 2 },
   });
 
-  function take(request: ReceivedRequest, refuse: (status: number, code: string, details?: unknown) => void) {
+  function take(
+    request: ReceivedRequest,
+    refuse: (status: number, code: string, details?: unknown) => unknown,
+  ) {
     const { workflow } = JSON.parse(request.body.toString()) as Pick<TakenJob, 'workflow'>;
     const unknown = Object.entries(workflow).find(([, node]) => node.class_type === 'NoSuchNode');
     if (unknown !== undefined) {
@@ -87,7 +91,7 @@ export async function comfyApiStandIn(options: ComfyApiStandInOptions): Promise<
   }
 
   return httpStandIn((request, response) => {
-    const refuse = (status: number, code: string, details?: unknown): void =>
+    const refuse = (status: number, code: string, details?: unknown): ServerResponse =>
       json(response, status, { error: { code, message: `refused: ${code}`, details } });
     if (request.headers.authorization !== `Bearer ${token}`) return refuse(401, 'unauthorized');
     const path = request.path.startsWith(prefix) ? request.path.slice(prefix.length) : '';

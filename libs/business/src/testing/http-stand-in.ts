@@ -20,7 +20,7 @@ export interface HttpStandIn extends AsyncDisposable {
 
 /** Starts a server on a free port of 127.0.0.1. Disposing it also cuts open connections. */
 export async function httpStandIn(
-  answer: (request: ReceivedRequest, response: ServerResponse) => void,
+  answer: (request: ReceivedRequest, response: ServerResponse) => unknown,
 ): Promise<HttpStandIn> {
   const received: ReceivedRequest[] = [];
   const server = createServer((incoming, response) => {
@@ -54,6 +54,8 @@ export function json(
   status: number,
   body: unknown,
   headers: Readonly<Record<string, string>> = {},
-): void {
-  response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
+): ServerResponse {
+  return response
+    .writeHead(status, { 'content-type': 'application/json', ...headers })
+    .end(JSON.stringify(body));
 }

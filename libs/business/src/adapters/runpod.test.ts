@@ -1,0 +1,166 @@
+import { afterEach, describe, expect, it } from 'vitest';
+
+import { parseApiWorkflow } from '@ryla/workflow';
+
+import type { JobSnapshot, JobSubmission } from '../job.ts';
+import { type HttpStandIn, httpStandIn, json } from '../testing/http-stand-in.ts';
+import { runpod } from './runpod.ts';
+import { RUNPOD_LIMITS } from './runpod-limits.ts';
+
+const { signal } = new AbortController();
+const standIns: HttpStandIn[] = [];
+afterEach(async () => {
+  for (const standIn of standIns.splice(0)) await standIn[Symbol.asyncDispose]();
+});
+
+async function answering(status: number, body: object): Promise<[ReturnType<typeof runpod>, HttpStandIn]> {
+  const standIn = await httpStandIn((_request, response) => json(response, status, body));
+  standIns.push(standIn);
+  return [runpod({ apiUrl: `${standIn.url}/v2`, endpointId: 'e', apiKey: 'k' }), standIn];
+}
+
+async function snapshot(envelope: object): Promise<JobSnapshot> {
+  const [adapter] = await answering(200, { id: 'r', ...envelope });
+  return adapter.status({ id: 'r' }, { signal });
+}
+
+function job(bytes: number): JobSubmission {
+  const workflow = parseApiWorkflow({ '1': { class_type: 'LoadImage', inputs: { image: 'a.png' } } });
+  const source = { name: 'a.png', bytes: new Uint8Array(bytes) };
+  return { jobId: 'j', endpoint: undefined, workflow, files: [{ name: 'a.png', source }] };
+}
+
+describe('submission', () => {
+  it('carries the workflow, the pictures and our job id', async () => {
+    const [adapter, standIn] = await answering(200, { id: 'r', status: 'IN_QUEUE' });
+    expect(await adapter.submit(job(3), { signal })).toEqual({ id: 'r' });
+    const [request] = standIn.received;
+    expect(request).toMatchObject({ method: 'POST', path: '/v2/e/run' });
+    expect(request?.headers.authorization).toBe('Bearer k');
+    expect(JSON.parse(request?.body.toString() ?? '')).toMatchObject({
+      input: { jobId: 'j', workflow: { '1': {} }, images: [{ name: 'a.png', image: 'AAAA' }] },
+    });
+  });
+
+  it('over the limit of POST /run is refused before anything is sent', async () => {
+    const [adapter, standIn] = await answering(200, {});
+    const submitted = adapter.submit(job(RUNPOD_LIMITS.runBodyBytes * 0.76), { signal });
+    await expect(submitted).rejects.toMatchObject({ code: 'payload_too_large', jobId: 'j', accepted: 'no' });
+    expect(standIn.received).toEqual([]);
+  });
+
+  it.each([
+    [400, 'invalid_input', 'no', false],
+    [401, 'unauthorized', 'no', false],
+    [404, 'job_not_found', 'no', false],
+    [429, 'rate_limited', 'no', true],
+    [500, 'backend_error', 'unknown', true],
+    [503, 'backend_error', 'unknown', true],
+  ])('answered with %i is %s, accepted: %s', async (status, code, accepted, retryable) => {
+    const [adapter] = await answering(status, { error: 'because' });
+    await expect(adapter.submit(job(3), { signal })).rejects.toMatchObject({ code, accepted, retryable });
+  });
+});
+
+describe('envelopes', () => {
+  it('of a finished job give the pictures and files in order', async () => {
+    const images = [
+      { filename: 'b.png', type: 'base64', data: 'data:image/png;base64,QUI=' },
+      { filename: 'a.png', type: 'base64', data: 'QUJD' },
+    ];
+    const files = [
+      {
+        filename: 'c.mp4',
+        type: 'base64',
+        data: 'QQ==',
+        kind: 'video',
+        contentType: 'video/mp4',
+        nodeId: '5',
+      },
+    ];
+    const { status, outputs, timings } = await snapshot({
+      status: 'COMPLETED',
+      delayTime: 900,
+      executionTime: 50,
+      output: { images, files, timings: { bootMs: 700 } },
+    });
+    expect(status).toBe('succeeded');
+    expect(outputs.map(({ name }) => name)).toEqual(['b.png', 'a.png', 'c.mp4']);
+    expect(outputs[2]).toMatchObject({ kind: 'video', contentType: 'video/mp4', nodeId: '5' });
+    expect(
+      await Promise.all(outputs.map(async (each) => Buffer.from(await each.bytes()).toString())),
+    ).toEqual(['AB', 'ABC', 'A']);
+    expect(timings).toEqual({ queueMs: 200, coldStartMs: 700, executionMs: 50 });
+  });
+
+  it('without a picture are a success without outputs', async () => {
+    const output = { status: 'success_no_images', images: [] };
+    expect(await snapshot({ status: 'COMPLETED', output })).toMatchObject({
+      status: 'succeeded',
+      outputs: [],
+    });
+  });
+
+  it.each([undefined, null, 'text', { images: [{ filename: 1 }] }])(
+    'completed with the output %j are a failure',
+    async (output) => {
+      const { status, error } = await snapshot({ status: 'COMPLETED', output });
+      expect(status).toBe('failed');
+      expect(error?.code).toBe('output_missing');
+    },
+  );
+
+  it('of our worker keep code, node and hint', async () => {
+    const cause = {
+      code: 'node_execution_error',
+      message: 'bad',
+      nodeId: '7',
+      classType: 'X',
+      hint: 'fix it',
+    };
+    const { error } = await snapshot({
+      status: 'FAILED',
+      error: JSON.stringify({ ...cause, retryable: true }),
+    });
+    expect(error).toMatchObject({ ...cause, retryable: true });
+  });
+
+  it("of the community's worker give the true cause, which is in output.details", async () => {
+    const { error } = await snapshot({
+      status: 'FAILED',
+      error: 'Job processing failed',
+      output: { details: ['node 3: CUDA out of memory'] },
+    });
+    expect(error).toMatchObject({ code: 'out_of_memory', message: 'node 3: CUDA out of memory' });
+  });
+
+  it.each([
+    ['FAILED', 'failed', 'backend_error'],
+    ['TIMED_OUT', 'failed', 'timed_out'],
+    ['CANCELLED', 'canceled', undefined],
+  ])('with %s are %s', async (state, status, code) => {
+    const answer = await snapshot({ status: state, error: state === 'FAILED' ? 'plain text' : undefined });
+    expect([answer.status, answer.error?.code]).toEqual([status, code]);
+  });
+
+  it('of a running job carry its progress', async () => {
+    const progress = { value: 0.25, nodes_done: 1, nodes_total: 4, current_node: '3', step: 2, steps: 8 };
+    const { status, progress: told } = await snapshot({
+      status: 'IN_PROGRESS',
+      output: { progress, jobId: 'j' },
+    });
+    expect(status).toBe('running');
+    expect(told).toMatchObject({ value: 0.25, node: '3', step: 2, steps: 8 });
+  });
+
+  it('with an unknown state or shape are refused', async () => {
+    await expect(snapshot({ status: 'DREAMING' })).rejects.toMatchObject({ code: 'invalid_response' });
+  });
+
+  it('with a bucket address are read over https only', async () => {
+    const data = 'http://169.254.169.254/latest';
+    const output = { images: [{ filename: 'a.png', type: 's3_url', data }] };
+    const { outputs } = await snapshot({ status: 'COMPLETED', output });
+    await expect(outputs[0]?.bytes()).rejects.toMatchObject({ code: 'untrusted_url' });
+  });
+});
