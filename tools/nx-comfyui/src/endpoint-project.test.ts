@@ -1,0 +1,70 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { createNodes, createNodesV2, ENDPOINT_GLOB } from './plugin.ts';
+
+describe('inference', () => {
+  let workspaceRoot = '';
+  const root = 'apps/endpoints/poster';
+  const file = `${root}/endpoint.json`;
+
+  beforeEach(() => {
+    workspaceRoot = mkdtempSync(path.join(tmpdir(), 'nx-comfyui-'));
+    mkdirSync(path.join(workspaceRoot, root), { recursive: true });
+  });
+  afterEach(() => rmSync(workspaceRoot, { recursive: true }));
+
+  async function infer(text?: string) {
+    if (text !== undefined) writeFileSync(path.join(workspaceRoot, file), text);
+    const [result] = await createNodes[1]([file], undefined, { workspaceRoot, nxJsonConfiguration: {} });
+    const project = result?.[1].projects?.[root];
+    if (project === undefined) throw new Error('No project was inferred.');
+    return project;
+  }
+
+  it('watches endpoint.json only, under both names of the interface', () => {
+    expect(createNodes[0]).toBe(ENDPOINT_GLOB);
+    expect(createNodesV2).toBe(createNodes);
+  });
+
+  it('makes a library named after its folder that implies both apps', async () => {
+    const project = await infer('{"description":"Makes posters."}');
+    expect(project).toMatchObject({
+      name: 'poster',
+      projectType: 'library',
+      tags: ['type:endpoint', 'scope:endpoint'],
+      implicitDependencies: ['modal', 'runpod'],
+      metadata: { description: 'Makes posters.' },
+    });
+    expect(Object.keys(project.targets ?? {})).toEqual(
+      expect.arrayContaining(['validate', 'run', 'deploy', 'fingerprint', 'lint', 'typecheck', 'test']),
+    );
+  });
+
+  it('never deploys what an endpoint depends on', async () => {
+    const { targets = {} } = await infer('{}');
+    expect(JSON.stringify(targets)).not.toContain('^deploy');
+  });
+
+  it('fingerprints the workflow file that endpoint.json names', async () => {
+    const { targets = {} } = await infer('{"workflow":"graph.json"}');
+    expect(targets['fingerprint']?.inputs).toContain('{projectRoot}/graph.json');
+    expect(targets['fingerprint']?.dependsOn).toBeUndefined();
+  });
+
+  it.each([
+    ['broken JSON', '{"name":'],
+    ['a list', '[]'],
+    ['null', 'null'],
+    ['fields of other types', '{"workflow":7,"description":{}}'],
+    ['a workflow outside its folder', '{"workflow":"../../secret.json"}'],
+    ['no file at all', undefined],
+  ])('keeps the graph whole over %s', async (_case, text) => {
+    const { name, targets = {} } = await infer(text);
+    expect(name).toBe('poster');
+    expect(targets['fingerprint']?.inputs).toContain('{projectRoot}/workflow.json');
+  });
+});

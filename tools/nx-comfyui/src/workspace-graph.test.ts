@@ -1,0 +1,148 @@
+/** The real workspace's graph, in a copy that may be changed: arrows, what a change selects, what moves a fingerprint. */
+import { execFile } from 'node:child_process';
+import { appendFileSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+import { promisify } from 'node:util';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+
+import { WORKSPACE_ROOT } from './command-line.ts';
+
+const ENDPOINTS = ['flux-schnell', 'photo-finish'];
+const APPS = ['modal', 'runpod'];
+/** DESIGN's arrows by kind; endpoints reach apps by the two implied edges alone. */
+const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+  app: ['lib'],
+  endpoint: ['lib', 'app'],
+  lib: ['lib'],
+  tool: ['lib', 'tool', 'endpoint'],
+};
+/** From libraries and endpoints, the edges that DESIGN names one by one. */
+const NAMED: Readonly<Record<string, readonly string[]>> = {
+  business: ['workflow'],
+  workflow: [],
+  worker: [],
+  modal: ['worker'],
+  runpod: ['worker'],
+  'flux-schnell': ['modal', 'runpod', 'workflow'],
+  'photo-finish': ['modal', 'runpod', 'workflow'],
+};
+
+const graphFile = z.object({
+  graph: z.object({
+    nodes: z.record(z.string(), z.object({ data: z.object({ tags: z.array(z.string()).default([]) }) })),
+    dependencies: z.record(z.string(), z.array(z.object({ target: z.string() }))),
+  }),
+});
+
+const exec = promisify(execFile);
+let copy = '';
+
+beforeAll(async () => {
+  copy = mkdtempSync(path.join(tmpdir(), 'nx-graph-'));
+  const { stdout } = await exec('git', ['ls-files', '-co', '--exclude-standard', '-z'], {
+    cwd: WORKSPACE_ROOT,
+  });
+  for (const file of stdout.split('\0')) {
+    if (file !== '' && existsSync(path.join(WORKSPACE_ROOT, file)))
+      cpSync(path.join(WORKSPACE_ROOT, file), path.join(copy, file), { recursive: true });
+  }
+  symlinkSync(path.join(WORKSPACE_ROOT, 'node_modules'), path.join(copy, 'node_modules'));
+}, 30_000);
+afterAll(() => rmSync(copy, { recursive: true, force: true }));
+
+/** Nx in the copy, apart from the Nx that may be running this test. */
+async function nx(...args: string[]): Promise<string> {
+  const outer = Object.entries(process.env).filter(([name]) => !name.startsWith('NX_'));
+  const env = {
+    ...Object.fromEntries(outer),
+    NX_DAEMON: 'false',
+    NX_ISOLATE_PLUGINS: 'false',
+    NX_WORKSPACE_ROOT_PATH: copy,
+    NX_WORKSPACE_DATA_DIRECTORY: path.join(copy, '.nx/workspace-data'),
+    NX_CACHE_DIRECTORY: path.join(copy, '.nx/cache'),
+    NO_COLOR: '1',
+  };
+  const program = path.join(copy, 'node_modules/nx/dist/bin/nx.js');
+  const { stdout } = await exec(process.execPath, [program, ...args], { cwd: copy, env });
+  return stdout;
+}
+
+async function affectedBy(file: string): Promise<string[]> {
+  const stdout = await nx('show', 'projects', '--affected', '--json', `--files=${file}`);
+  return z.array(z.string()).parse(JSON.parse(stdout)).sort();
+}
+
+describe('the graph', () => {
+  it('has no arrow that the design does not allow', { timeout: 30_000 }, async () => {
+    const file = path.join(copy, 'graph.json');
+    await nx('graph', `--file=${file}`);
+    const { nodes, dependencies } = graphFile.parse(JSON.parse(readFileSync(file, 'utf8'))).graph;
+    expect(Object.keys(nodes)).toEqual(
+      expect.arrayContaining([...ENDPOINTS, ...APPS, 'worker', 'workflow', 'business']),
+    );
+    const kindOf = (name: string): string =>
+      nodes[name]?.data.tags.find((tag) => tag.startsWith('type:'))?.slice('type:'.length) ?? 'none';
+    const arrows = Object.entries(dependencies).flatMap(([source, edges]) =>
+      edges
+        .map(({ target }) => target)
+        .filter((target) => target in nodes)
+        .map((target) => ({ source, target })),
+    );
+    const forbidden = arrows.filter(({ source, target }) => {
+      const byName = NAMED[source];
+      return byName === undefined
+        ? !(ALLOWED[kindOf(source)] ?? []).includes(kindOf(target))
+        : !byName.includes(target);
+    });
+    expect(forbidden).toEqual([]);
+    for (const endpoint of ENDPOINTS)
+      expect(arrows.filter(({ source }) => source === endpoint).map(({ target }) => target)).toEqual(
+        expect.arrayContaining(APPS),
+      );
+  });
+});
+
+describe('affected', () => {
+  it('selects one endpoint after a change of its workflow', { timeout: 30_000 }, async () => {
+    expect(await affectedBy('apps/endpoints/photo-finish/workflow.json')).toEqual(['photo-finish']);
+  });
+
+  it('selects both apps and every endpoint after a change of the worker', { timeout: 30_000 }, async () => {
+    expect(await affectedBy('libs/worker/src/comfy_worker/__init__.py')).toEqual(
+      expect.arrayContaining([...APPS, ...ENDPOINTS, 'worker']),
+    );
+  });
+
+  it('selects nothing after a change of the docs', { timeout: 30_000 }, async () => {
+    expect(await affectedBy('docs/architecture.md')).toEqual([]);
+  });
+});
+
+describe('fingerprint', () => {
+  async function fingerprint(): Promise<string> {
+    const stdout = await nx('run', 'photo-finish:fingerprint', '--outputStyle=static');
+    return /"fingerprint":"(\w+)"/.exec(stdout)?.[1] ?? '';
+  }
+
+  it(
+    'moves with the workflow and the worker, not with docs, tests or another endpoint',
+    { timeout: 60_000 },
+    async () => {
+      const first = await fingerprint();
+      expect(first).not.toBe('');
+      appendFileSync(path.join(copy, 'apps/endpoints/photo-finish/README.md'), '\nMore.\n');
+      appendFileSync(path.join(copy, 'apps/endpoints/photo-finish/client.test.ts'), '\n');
+      appendFileSync(path.join(copy, 'apps/endpoints/flux-schnell/workflow.json'), '\n');
+      expect(await fingerprint()).toBe(first);
+      appendFileSync(path.join(copy, 'apps/endpoints/photo-finish/workflow.json'), '\n');
+      const second = await fingerprint();
+      expect(second).not.toBe(first);
+      appendFileSync(path.join(copy, 'libs/worker/src/comfy_worker/__init__.py'), '\n');
+      expect(await fingerprint()).not.toBe(second);
+    },
+  );
+});
