@@ -44,7 +44,7 @@ export function parseStartOptions(argv: readonly string[], endpoints: readonly s
     .addOption(
       new Option('-b, --backend <name>', 'backend to run it on; repeat for several (default: all)')
         .choices(BACKENDS)
-        .argParser((value: string, before: Backend[] = []) => [...before, backend(value)]),
+        .argParser((value: string, before: Backend[] | undefined) => [...(before ?? []), backend(value)]),
     )
     .option(
       '-i, --input <name=value>',

@@ -30,7 +30,7 @@ def main() -> None:
         asyncio.run_coroutine_threadsafe(worker.start(), loop).result()
     except WorkerError as error:
         sys.exit(f"{error.message} {error.hint or ''} {error.details or ''}")
-    handler = Handler(worker, progress_update)
+    handler = Handler(worker, lambda job, progress: progress_update(dict(job), progress))
 
     async def handle(job: Mapping[str, Any]) -> dict[str, Any]:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(handler(job), loop))

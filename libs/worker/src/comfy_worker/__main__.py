@@ -25,11 +25,12 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = result.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run one workflow and save its outputs; prints one JSON document")
-    run.add_argument("workflow", type=Path, help="workflow file in API format")
+    run.add_argument("workflow", type=workflow_file, metavar="WORKFLOW", help="workflow file in API format")
     run.add_argument(
         "--file",
         action="append",
         default=[],
+        type=input_file,
         metavar="NAME=PATH",
         help="input file that the workflow refers to as NAME",
     )
@@ -39,11 +40,32 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+def workflow_file(path: str) -> dict[str, Any]:
+    """Reads a workflow in API format; argparse reports what is wrong with it."""
+    try:
+        document: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise argparse.ArgumentTypeError(f"{path} holds no workflow")
+    if isinstance(document.get("nodes"), list):
+        raise argparse.ArgumentTypeError(
+            f"{path} is a workflow as the editor saves it; export it in API format (File, Export (API))"
+        )
+    return document
+
+
+def input_file(pair: str) -> InputFile:
+    """Reads NAME=PATH."""
+    name, separator, path = pair.partition("=")
+    if not separator or not name or not Path(path).is_file():
+        raise argparse.ArgumentTypeError(f"{pair!r} is not NAME=PATH with a PATH that exists")
+    return InputFile(name, Path(path))
+
+
 async def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Runs the workflow and saves what it made."""
-    workflow = json.loads(arguments.workflow.read_text(encoding="utf-8"))
-    files = [InputFile(name, Path(path)) for name, path in (pair.split("=", 1) for pair in arguments.file)]
-    job = Job(str(uuid.uuid4()), workflow, files, timeout=arguments.timeout)
+    job = Job(str(uuid.uuid4()), arguments.workflow, arguments.file, timeout=arguments.timeout)
     log = (lambda line: print(line, file=sys.stderr)) if arguments.verbose else None
     async with (
         Worker(EngineConfig.from_env(os.environ), on_log=log) as worker,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import struct
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import aiohttp
 
@@ -19,6 +20,12 @@ from .outputs import Output
 
 CALL_TIMEOUT = 30.0
 """Seconds for a call without a body to speak of; ComfyUI's loop can stall while a node holds Python's lock."""
+
+SUBMIT_TIMEOUT = 300.0
+"""Seconds for POST /prompt: validation lists model folders, which is slow on a cold network volume."""
+
+UNAVAILABLE = (502, 503, 504)
+"""Statuses of a server, or of a proxy before it, that cannot answer now; 500 is ComfyUI's for a broken prompt."""
 
 RECONNECT_DELAY = 0.2
 """Seconds before the first attempt to reconnect; doubled up to 5."""
@@ -70,17 +77,33 @@ class ComfyClient:
         return self._session
 
     async def submit(
-        self, job_id: str, workflow: Mapping[str, Any], extra_data: Mapping[str, Any] | None
-    ) -> None:
-        """POST /prompt under our id. Raises WorkflowRejected with ComfyUI's reasons."""
-        body: dict[str, Any] = {"prompt": workflow, "client_id": self.client_id, "prompt_id": job_id}
+        self,
+        job_id: str,
+        workflow: Mapping[str, Any],
+        extra_data: Mapping[str, Any] | None,
+        *,
+        client_id: str | None = None,
+    ) -> dict[str, Any]:
+        """POST /prompt under our id; messages go to the socket of `client_id`.
+
+        Returns node_errors of output nodes that are left out while others run. Raises WorkflowRejected with
+        ComfyUI's reasons, and EngineUnavailable when there is no answer: the job may then be queued all the same.
+        """
+        body: dict[str, Any] = {
+            "prompt": workflow,
+            "client_id": client_id or self.client_id,
+            "prompt_id": job_id,
+        }
         if extra_data:
             body["extra_data"] = dict(extra_data)
-        async with self._call("POST", "/prompt", json=body) as response:
-            if response.status == 200:
-                return
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SUBMIT_TIMEOUT)
+        async with self._call("POST", "/prompt", json=body, timeout=patience) as response:
             text = await response.text()
-            raise rejection(job_id, response.status, text)
+            if response.status in UNAVAILABLE:
+                raise EngineUnavailable(f"ComfyUI answered POST /prompt with status {response.status}.")
+            if response.status != 200:
+                raise rejection(job_id, response.status, text)
+            return json.loads(text).get("node_errors") or {}
 
     async def history(self, job_id: str) -> dict[str, Any] | None:
         """The entry of a finished job, or None."""
@@ -117,15 +140,29 @@ class ComfyClient:
     async def upload(self, file: InputFile, job_id: str) -> None:
         """Puts an input file where LoadImage finds it under its name. Raises InputFileRejected."""
         folder, name = split_input_name(file.name, job_id)
+        try:
+            with contextlib.ExitStack() as opened:
+                content = file.content
+                body = content if isinstance(content, bytes) else opened.enter_context(content.open("rb"))
+                await self._upload(folder, name, body, file.name, job_id)
+        except OSError as error:
+            raise InputFileRejected(
+                f"The input file {file.name!r} cannot be read: {error.strerror or error}.", job_id=job_id
+            ) from error
+
+    async def _upload(
+        self, folder: str, name: str, body: bytes | BinaryIO, given_name: str, job_id: str
+    ) -> None:
         form = aiohttp.FormData()
-        content = file.content if isinstance(file.content, bytes) else file.content.open("rb")
-        form.add_field("image", content, filename=name, content_type="application/octet-stream")
+        form.add_field("image", body, filename=name, content_type="application/octet-stream")
         form.add_field("overwrite", "true")
         form.add_field("subfolder", folder)
         async with self._call("POST", "/upload/image", data=form) as response:
+            if response.status in UNAVAILABLE:
+                raise EngineUnavailable(f"ComfyUI answered POST /upload/image with status {response.status}.")
             if response.status != 200:
                 raise InputFileRejected(
-                    f"ComfyUI did not take the input file {file.name!r} (status {response.status}).",
+                    f"ComfyUI did not take the input file {given_name!r} (status {response.status}).",
                     job_id=job_id,
                 )
 
@@ -141,21 +178,21 @@ class ComfyClient:
                     )
                 async for piece in response.content.iter_chunked(1 << 18):
                     yield piece
-        except (aiohttp.ClientPayloadError, EngineUnavailable) as error:
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, EngineUnavailable) as error:
             raise OutputMissing(
                 f"The output {output.name} of node {output.node_id} was cut short: {error}.",
                 node_id=output.node_id,
             ) from error
 
-    async def messages(self) -> AsyncIterator[Message]:
-        """Messages of the socket, forever: it reconnects, and says `connected` each time.
+    async def messages(self, client_id: str | None = None) -> AsyncGenerator[Message, None]:
+        """Messages of the socket, forever: it reconnects, and says `connected` and `disconnected` each time.
 
         After a `connected` that is not the first, look at `history` and `queue` for what was missed.
         """
         delay = RECONNECT_DELAY
         while True:
             try:
-                address = f"{self.url}/ws?clientId={self.client_id}"
+                address = f"{self.url}/ws?clientId={client_id or self.client_id}"
                 async with self.session.ws_connect(address, max_msg_size=0, heartbeat=20) as socket:
                     delay = RECONNECT_DELAY
                     yield Message("connected", {})
@@ -176,7 +213,7 @@ class ComfyClient:
         async with self._call(method, path) as response:
             if response.status != 200:
                 raise EngineUnavailable(f"ComfyUI answered {method} {path} with status {response.status}.")
-            return await response.json()
+            return json.loads(await response.read())
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> None:
         async with self._call("POST", path, json=body) as response:
@@ -193,11 +230,17 @@ class _Call:
     async def __aenter__(self) -> aiohttp.ClientResponse:
         try:
             return await self._request.__aenter__()
-        except (aiohttp.ClientConnectionError, TimeoutError, ConnectionError) as error:
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise EngineUnavailable(f"ComfyUI does not answer: {error or type(error).__name__}.") from error
 
-    async def __aexit__(self, *arguments: Any) -> None:
-        await self._request.__aexit__(*arguments)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._request.__aexit__(kind, error, trace)
+        if isinstance(error, aiohttp.ClientError | TimeoutError | ConnectionError):
+            raise EngineUnavailable(
+                f"ComfyUI's answer broke off: {error or type(error).__name__}."
+            ) from error
 
 
 def split_input_name(name: str, job_id: str | None = None) -> tuple[str, str]:
@@ -246,11 +289,16 @@ def _first_reason(
 
 
 def _parsed(raw: aiohttp.WSMessage) -> Message | None:
-    if raw.type is aiohttp.WSMsgType.TEXT:
-        document = json.loads(raw.data)
-        return Message(document.get("type", ""), document.get("data") or {})
-    if raw.type is aiohttp.WSMsgType.BINARY and len(raw.data) > 8:
-        return _preview(raw.data)
+    """A frame as a message; custom nodes send frames of every shape, and what is none of ours is None."""
+    try:
+        if raw.type is aiohttp.WSMsgType.TEXT:
+            document = json.loads(raw.data)
+            data = document.get("data") if isinstance(document, dict) else None
+            return Message(str(document["type"]), data) if isinstance(data, dict) else None
+        if raw.type is aiohttp.WSMsgType.BINARY and len(raw.data) > 8:
+            return _preview(raw.data)
+    except (ValueError, KeyError, AttributeError):
+        return None
     return None
 
 

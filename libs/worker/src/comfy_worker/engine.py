@@ -13,6 +13,9 @@ from .errors import EngineNotConfigured
 START_TIMEOUT = 300.0
 """Seconds until a started ComfyUI must answer. A real one takes 10 to 40 s; slow disks more."""
 
+CANCEL_TIMEOUT = 30.0
+"""Seconds that an interrupted job has to leave ComfyUI; a node cannot be stopped in its middle."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -26,6 +29,8 @@ class EngineConfig:
     args: tuple[str, ...] = ()
     """More arguments for main.py, such as --cpu."""
     start_timeout: float = START_TIMEOUT
+    cancel_timeout: float = CANCEL_TIMEOUT
+    """Seconds after which a started ComfyUI that does not let go of a canceled job is killed."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> EngineConfig:
@@ -35,7 +40,7 @@ class EngineConfig:
         """
         url, directory = env.get("COMFYUI_URL"), env.get("COMFYUI_DIR")
         models = env.get("COMFYUI_MODELS_DIR")
-        timeout = float(env.get("COMFYUI_START_TIMEOUT") or START_TIMEOUT)
+        timeout = _seconds(env, "COMFYUI_START_TIMEOUT", START_TIMEOUT)
         models_dir = Path(models) if models else None
         if url:
             if not url.startswith(("http://", "https://")):
@@ -59,3 +64,14 @@ class EngineConfig:
             args=tuple(shlex.split(env.get("COMFYUI_ARGS", ""))),
             start_timeout=timeout,
         )
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name)
+    try:
+        seconds = float(text) if text else default
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise EngineNotConfigured(f"{name} must be a positive number of seconds, not {text!r}.")
+    return seconds

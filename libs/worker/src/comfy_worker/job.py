@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +120,3 @@ class JobTimings:
             "executionMs": self.execution_ms,
             "collectMs": self.collect_ms,
         }
-
-
-@dataclass(slots=True)
-class Finished:
-    """The end of a run, kept by JobRun."""
-
-    outputs: list[Output] = field(default_factory=list[Output])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from .client import ComfyClient, Message
 from .errors import (
@@ -20,38 +20,82 @@ from .errors import (
     OutputMissing,
     WorkerError,
 )
+from .event_queue import EventQueue
 from .job import Job, JobEvent, JobTimings, LogLine, OutputReady, Preview
 from .outputs import Output, outputs_of
 from .process import ComfyProcess
 from .progress import ProgressTracker
 
-CANCEL_TIMEOUT = 30.0
-"""Seconds that an interrupted job has to leave ComfyUI; a node cannot be stopped in its middle."""
-
 CANCEL_POLL = 0.05
+"""Seconds between two looks at the queue while a job is being taken out of it."""
+
 QUIET_CHECK = 10.0
-"""Seconds without a message after which /history is asked, should one have been lost."""
+"""Seconds without a message after which /history and /queue are asked, should one have been lost."""
+
+EXIT_NOTICE = 2.0
+"""Seconds in which the end of a process is noticed after its connections broke."""
+
+RETRY_DELAY = 0.1
+"""Seconds before a question that was not answered is asked again; doubled up to 2."""
+
+ATTACHED_PATIENCE = 60.0
+"""Seconds that an attached ComfyUI may be silent. A started one is watched as a process and may take longer:
+loading a model can keep it from answering for minutes."""
+
+HISTORY_PATIENCE = 10.0
+"""Seconds in which /history must hold a job whose end was announced; it is written milliseconds later."""
 
 OUT_OF_MEMORY_MARKS = ("outofmemory", "out of memory", "allocation on device")
 """What an exception's type or message holds when the GPU's memory was not enough."""
+
+Answer = TypeVar("Answer")
+
+
+class Engine(Protocol):
+    """The ComfyUI that a job runs on, as a worker hands it out."""
+
+    @property
+    def process(self) -> ComfyProcess:
+        """The ComfyUI."""
+        ...
+
+    @property
+    def client(self) -> ComfyClient:
+        """The client on it."""
+        ...
+
+    @property
+    def cancel_timeout(self) -> float:
+        """Seconds that an interrupted job has to leave ComfyUI."""
+        ...
+
+    async def ensure_ready(self) -> None:
+        """Starts ComfyUI when it does not run. Raises EngineUnavailable."""
+        ...
+
+    def take_boot_ms(self) -> int:
+        """Milliseconds of starts that no job has accounted for yet."""
+        ...
 
 
 class JobRun(AsyncIterator[JobEvent]):
     """Iterate it for events, then await `outputs()`; or only await `outputs()`.
 
     Leaving the iteration early does not stop the job: call `cancel`, or use it as an async context manager.
+    Cancelling the task that iterates or awaits interrupts the job at ComfyUI.
     """
 
-    def __init__(self, job: Job, process: ComfyProcess, client: ComfyClient, timings: JobTimings) -> None:
+    def __init__(self, job: Job, engine: Engine) -> None:
         self.job = job
-        self.timings = timings
-        self._process = process
-        self._client = client
-        self._events: asyncio.Queue[JobEvent | None] = asyncio.Queue()
+        self.timings = JobTimings()
+        self._engine = engine
+        self._events = EventQueue()
         self._outputs: list[Output] = []
         self._canceled = False
         self._submitted = False
-        self._finished = False
+        self._accepted = False
+        self._attached_patience = ATTACHED_PATIENCE
+        self._gone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -74,28 +118,26 @@ class JobRun(AsyncIterator[JobEvent]):
 
     async def __anext__(self) -> JobEvent:
         self.begin()
-        if self._finished and self._events.empty():
-            raise StopAsyncIteration
-        event = await self._next_event()
-        if event is None:
-            self._finished = True
-            raise StopAsyncIteration
-        return event
-
-    async def _next_event(self) -> JobEvent | None:
         try:
-            return await self._events.get()
+            event = await self._events.get()
         except asyncio.CancelledError:
             await asyncio.shield(self.cancel())
             raise
+        if event is None:
+            raise StopAsyncIteration
+        return event
 
     def begin(self) -> None:
         """Starts the job, if it has not begun. Needs a running event loop."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"job {self.job.id}")
+            self._task.add_done_callback(_retrieved)
 
     async def outputs(self) -> list[Output]:
-        """Waits for the end. Returns what the job made; raises a WorkerError that says why it did not."""
+        """Waits for the end. Returns what the job made; raises a WorkerError that says why it did not.
+
+        The content of outputs lies in ComfyUI's folders: read or save it before the worker is stopped.
+        """
         self.begin()
         if self._task is None:
             return []
@@ -107,95 +149,143 @@ class JobRun(AsyncIterator[JobEvent]):
         return list(self._outputs)
 
     async def cancel(self) -> None:
-        """Takes the job out of the queue or interrupts it, and waits until it has left ComfyUI."""
+        """Takes the job out of the queue or interrupts it, and waits until it has left ComfyUI.
+
+        A job that has ended stays as it ended. A started ComfyUI that does not let go of the job in time is killed.
+        """
         self._canceled = True
-        if self._task is None:
-            self._task = asyncio.create_task(self._refuse())
-        if self._submitted and not self._task.done():
-            with contextlib.suppress(EngineUnavailable):
-                await self._leave()
-        with contextlib.suppress(WorkerError, asyncio.CancelledError):
-            await asyncio.shield(self._task)
+        self.begin()
+        task = self._task
+        if task is None or task.done():
+            return
+        while not self._submitted and not task.done():
+            await asyncio.wait({task}, timeout=CANCEL_POLL)
+        if self._submitted and not task.done():
+            await self._leave(task)
+            self._gone.set()
+        await asyncio.wait({task})
 
-    async def _refuse(self) -> None:
-        self._events.put_nowait(None)
-        raise self._cancellation()
+    async def _leave(self, task: asyncio.Task[None] | None = None) -> None:
+        """Returns when ComfyUI neither runs nor queues the job, or `task` is done."""
+        try:
+            async with asyncio.timeout(self._engine.cancel_timeout):
+                while task is None or not task.done():
+                    if await self._left():
+                        return
+                    await asyncio.sleep(CANCEL_POLL)
+        except TimeoutError:
+            if not self._engine.process.attached:
+                # It hangs in a node: only the end of the process frees the GPU for the next job.
+                await self._engine.process.stop()
 
-    def _cancellation(self) -> JobCanceled:
-        return JobCanceled(f"Job {self.job.id} was canceled.", job_id=self.job.id)
-
-    async def _leave(self) -> None:
-        async with asyncio.timeout(CANCEL_TIMEOUT):
-            while True:
-                running, waiting = await self._client.queue()
-                if self.job.id in waiting:
-                    await self._client.delete_queued(self.job.id)
-                elif self.job.id in running:
-                    await self._client.interrupt(self.job.id)
-                else:
-                    return
-                await asyncio.sleep(CANCEL_POLL)
+    async def _left(self) -> bool:
+        client = self._engine.client
+        try:
+            running, waiting = await client.queue()
+            if self.job.id in waiting:
+                await client.delete_queued(self.job.id)
+            elif self.job.id in running:
+                await client.interrupt(self.job.id)
+            else:
+                return self._accepted
+        except EngineUnavailable:
+            return not self._engine.process.alive
+        return False
 
     async def _run(self) -> None:
         try:
             await self._phases()
+        except OutOfMemory as error:
+            error.job_id = error.job_id or self.job.id
+            with contextlib.suppress(EngineUnavailable):
+                await self._engine.client.free()
+            raise
         except WorkerError as error:
             error.job_id = error.job_id or self.job.id
             raise
         finally:
-            self._events.put_nowait(None)
+            self._events.close()
 
     async def _phases(self) -> None:
+        self._stop_if_canceled()
+        await self._engine.ensure_ready()
+        self.timings.boot_ms = self._engine.take_boot_ms()
         started = time.monotonic()
         for file in self.job.files:
-            await self._client.upload(file, self.job.id)
+            self._stop_if_canceled()
+            await self._engine.client.upload(file, self.job.id)
         staged = time.monotonic()
         self.timings.staging_ms = _milliseconds(staged - started)
-        entry = await self._execute()
-        executed = time.monotonic()
-        self.timings.execution_ms = _milliseconds(executed - staged)
+        try:
+            entry = await self._execute()
+        finally:
+            executed = time.monotonic()
+            self.timings.execution_ms = _milliseconds(executed - staged)
         self._collect(entry)
         self.timings.collect_ms = _milliseconds(time.monotonic() - executed)
 
+    def _stop_if_canceled(self) -> None:
+        if self._canceled:
+            raise self._cancellation()
+
+    def _cancellation(self) -> JobCanceled:
+        return JobCanceled(f"Job {self.job.id} was canceled.", job_id=self.job.id)
+
     async def _execute(self) -> dict[str, Any]:
+        deadline = asyncio.timeout(self.job.timeout)
         try:
-            async with asyncio.timeout(self.job.timeout):
+            async with deadline:
                 return await self._watched()
         except TimeoutError:
-            with contextlib.suppress(EngineUnavailable, TimeoutError):
+            if not deadline.expired():
+                raise
+            if self._submitted:
                 await self._leave()
             raise JobTimedOut(
-                f"Job {self.job.id} took longer than {self.job.timeout:g} s and was interrupted.",
+                f"Job {self.job.id} took longer than {self.job.timeout} s and was interrupted.",
                 job_id=self.job.id,
                 hint="Raise the endpoint's execution timeout, or make the job smaller.",
             ) from None
 
     async def _watched(self) -> dict[str, Any]:
-        """Runs the job, ending at once when the process of ComfyUI ends."""
+        """Follows the job, but ends at once when the process of ComfyUI ends or the job was taken out."""
+        process = self._engine.process
         follow = asyncio.create_task(self._follow())
-        exited = asyncio.create_task(self._process.exited.wait())
+        exited = asyncio.create_task(process.exited.wait())
+        gone = asyncio.create_task(self._gone.wait())
+        tasks: set[asyncio.Task[Any]] = {follow, exited, gone}
         try:
-            await asyncio.wait({follow, exited}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if follow.done():
-                try:
-                    return follow.result()
-                except EngineUnavailable as error:
-                    if self._process.alive or self._process.attached:
-                        raise
-                    raise self._crash() from error
-            raise self._crash()
+                return await self._followed(follow, exited)
+            if exited.done():
+                raise self._crash()
+            raise self._cancellation()
         finally:
-            for task in (follow, exited):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(follow, exited, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _followed(
+        self, follow: asyncio.Task[dict[str, Any]], exited: asyncio.Task[Any]
+    ) -> dict[str, Any]:
+        try:
+            return follow.result()
+        except EngineUnavailable as error:
+            # Connections break a moment before the end of the process is known: tell the true cause.
+            if not self._engine.process.attached:
+                await asyncio.wait({exited}, timeout=EXIT_NOTICE)
+            if exited.done():
+                raise self._crash() from error
+            raise
 
     def _crash(self) -> WorkerError:
         if self._canceled:
             return self._cancellation()
-        code = self._process.exit_code
-        log = self._process.last_log()
+        process = self._engine.process
+        code, log = process.exit_code, process.last_log()
         text = "\n".join(log).lower()
-        reason = " after running out of memory" if code == -9 or "out of memory" in text else ""
+        reason = ", perhaps out of memory" if code == -9 or "out of memory" in text else ""
         return EngineCrashed(
             f"ComfyUI ended with exit code {code} while job {self.job.id} was running{reason}.",
             job_id=self.job.id,
@@ -205,69 +295,109 @@ class JobRun(AsyncIterator[JobEvent]):
 
     async def _follow(self) -> dict[str, Any]:
         tracker = ProgressTracker(self.job.workflow)
-        messages = self._client.messages()
+        # The job's id as the client's: a second run of the same id gets the messages of the first one's prompt.
+        messages = self._engine.client.messages(self.job.id)
+        pending = asyncio.ensure_future(anext(messages))
         try:
             while True:
-                message = await self._next_message(messages)
-                if message is None or message.type == "connected":
-                    entry = await self._submit_or_reconcile()
-                    if entry is not None:
-                        return self._outcome(entry, tracker)
-                    continue
-                if message.data.get("prompt_id", self.job.id) != self.job.id:
-                    continue
-                self._report(message, tracker)
-                if message.type in ("execution_success", "execution_error", "execution_interrupted"):
-                    return self._outcome(await self._entry(message), tracker)
+                done, _ = await asyncio.wait({pending}, timeout=QUIET_CHECK)
+                message = pending.result() if done else None
+                if done:
+                    pending = asyncio.ensure_future(anext(messages))
+                entry = await self._heard(message, tracker)
+                if entry is not None:
+                    return self._outcome(entry, tracker)
         finally:
-            await messages.aclose()  # pyright: ignore  (an async generator)
+            pending.cancel()
+            await asyncio.gather(pending, return_exceptions=True)
+            await messages.aclose()
 
-    async def _next_message(self, messages: AsyncIterator[Message]) -> Message | None:
-        pending = asyncio.ensure_future(anext(messages))
-        done, _ = await asyncio.wait({pending}, timeout=QUIET_CHECK)
-        while not done:
-            entry = await self._client.history(self.job.id) if self._submitted else None
-            if entry is not None:
-                pending.cancel()
-                await asyncio.gather(pending, return_exceptions=True)
-                return None
-            done, _ = await asyncio.wait({pending}, timeout=QUIET_CHECK)
-        return pending.result()
-
-    async def _submit_or_reconcile(self) -> dict[str, Any] | None:
-        """On every new connection: submit when ComfyUI does not know the job; its history when it has finished."""
-        entry = await self._client.history(self.job.id)
-        if entry is not None:
-            self._submitted = True
-            return entry
-        running, waiting = await self._client.queue()
-        if self.job.id in running or self.job.id in waiting:
-            self._submitted = True
+    async def _heard(self, message: Message | None, tracker: ProgressTracker) -> dict[str, Any] | None:
+        """Takes one message in, None for a long silence. Returns the history of a job that has ended."""
+        if message is None or message.type in ("connected", "disconnected"):
+            return await self._reconcile(connected=message is not None and message.type == "connected")
+        if message.data.get("prompt_id", self.job.id) != self.job.id:
             return None
+        self._report(message, tracker)
+        if message.type in ("execution_success", "execution_error", "execution_interrupted"):
+            return await self._announced(message)
+        return None
+
+    async def _reconcile(self, *, connected: bool) -> dict[str, Any] | None:
+        """Submits when ComfyUI does not know the job; returns its history when it has ended."""
+        if not self._submitted and not connected:
+            await self._ask(
+                self._engine.client.queue
+            )  # nothing is submitted before its messages can be heard
+            return None
+        if await self._is_queued():
+            self._submitted = self._accepted = True
+            return None
+        # It left the queue before the question, or never was there.
+        entry = await self._history()
+        if entry is not None:
+            self._submitted = self._accepted = True
+            return entry
+        self._stop_if_canceled()
         if self._submitted:
-            # It left the queue between the two questions, or was deleted, or ComfyUI was restarted.
-            entry = await self._client.history(self.job.id)
-            if entry is not None:
-                return entry
-            if self._canceled:
-                raise self._cancellation()
             raise EngineCrashed(
                 f"ComfyUI no longer knows job {self.job.id}: it was restarted, or the job was deleted from its queue.",
                 job_id=self.job.id,
             )
-        if self._canceled:
-            raise self._cancellation()
-        self._submitted = True
-        await self._client.submit(self.job.id, self.job.workflow, self.job.extra_data)
+        await self._submit()
         return None
 
-    async def _entry(self, message: Message) -> dict[str, Any]:
-        """The history of a job whose end was announced: it is written a moment later."""
-        for _ in range(100):
-            entry = await self._client.history(self.job.id)
+    async def _submit(self) -> None:
+        client = self._engine.client
+        self._submitted = True
+        try:
+            problems = await client.submit(
+                self.job.id, self.job.workflow, self.job.extra_data, client_id=self.job.id
+            )
+        except EngineUnavailable:
+            # The answer may be lost, not the job.
+            if not await self._is_queued() and await self._history() is None:
+                raise
+            problems = {}
+        finally:
+            self._accepted = True
+        for node_id, problem in problems.items():
+            self._events.put(
+                LogLine("warning", f"ComfyUI leaves out node {node_id}: {_first_problem(problem)}")
+            )
+
+    async def _is_queued(self) -> bool:
+        running, waiting = await self._ask(self._engine.client.queue)
+        return self.job.id in running or self.job.id in waiting
+
+    async def _history(self) -> dict[str, Any] | None:
+        return await self._ask(lambda: self._engine.client.history(self.job.id))
+
+    async def _ask(self, question: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Asks until there is an answer; a ComfyUI that is busy or cut off for a moment loses no job."""
+        begun, delay = time.monotonic(), RETRY_DELAY
+        while True:
+            try:
+                return await question()
+            except EngineUnavailable:
+                process = self._engine.process
+                if not process.alive or (
+                    process.attached and time.monotonic() - begun > self._attached_patience
+                ):
+                    raise
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 2.0)
+
+    async def _announced(self, message: Message) -> dict[str, Any]:
+        """The history of a job whose end was announced."""
+        begun = time.monotonic()
+        while time.monotonic() - begun < HISTORY_PATIENCE:
+            entry = await self._history()
             if entry is not None:
                 return entry
             await asyncio.sleep(0.02)
+        if message.type == "execution_success":
+            raise EngineUnavailable(f"ComfyUI finished job {self.job.id}, but its history does not hold it.")
         status = {"status_str": "error", "completed": False, "messages": [[message.type, dict(message.data)]]}
         return {"outputs": {}, "status": status}
 
@@ -277,29 +407,31 @@ class JobRun(AsyncIterator[JobEvent]):
             case "execution_cached":
                 tracker.cached(data.get("nodes", []))
             case "executing" if data.get("node") is not None:
-                tracker.executing(str(data["node"]))
+                tracker.executing(_shown(data))
             case "progress" if data.get("node") is not None:
-                tracker.step(str(data["node"]), data.get("value", 0), data.get("max", 0))
+                tracker.step(_shown(data), data.get("value", 0), data.get("max", 0))
             case "executed":
-                tracker.finished(str(data.get("node")))
+                tracker.finished(_shown(data))
                 for output in self._outputs_in(str(data.get("node")), data.get("output") or {}):
-                    self._events.put_nowait(OutputReady(output))
+                    self._events.put(OutputReady(output))
             case "preview":
                 if self.job.previews:
                     node_id = data.get("node") or tracker.snapshot().current_node
-                    self._events.put_nowait(Preview(node_id, str(data["content_type"]), message.content))
+                    self._events.put(Preview(node_id, str(data["content_type"]), message.content))
                 return
             case _:
                 return
-        self._events.put_nowait(tracker.snapshot())
+        self._events.put(tracker.snapshot())
 
     def _outputs_in(self, node_id: str, ui: dict[str, Any]) -> list[Output]:
         try:
             return [
-                output for output in outputs_of(node_id, ui, self._client.download) if output.type == "output"
+                output
+                for output in outputs_of(node_id, ui, self._engine.client.download)
+                if output.type == "output"
             ]
         except OutputMissing as error:
-            self._events.put_nowait(LogLine("error", error.message))
+            self._events.put(LogLine("error", error.message))
             return []
 
     def _outcome(self, entry: dict[str, Any], tracker: ProgressTracker) -> dict[str, Any]:
@@ -314,13 +446,13 @@ class JobRun(AsyncIterator[JobEvent]):
                 f"ComfyUI reported an error for job {self.job.id} without saying which.", job_id=self.job.id
             )
         tracker.all_done()
-        self._events.put_nowait(tracker.snapshot())
+        self._events.put(tracker.snapshot())
         return entry
 
     def _collect(self, entry: dict[str, Any]) -> None:
         """Keeps what output nodes saved; previews (`temp`) are no results."""
         for node_id, ui in (entry.get("outputs") or {}).items():
-            for output in outputs_of(node_id, ui, self._client.download):
+            for output in outputs_of(node_id, ui, self._engine.client.download):
                 if output.type == "output":
                     self._outputs.append(output)
 
@@ -352,6 +484,22 @@ def node_failure(job_id: str, data: dict[str, Any]) -> NodeFailed:
         class_type=class_type,
         details=details,
     )
+
+
+def _shown(data: Mapping[str, Any]) -> str:
+    """The node of the workflow that a message is about; nodes made at run time are shown as their maker."""
+    return str(data.get("display_node") or data.get("node"))
+
+
+def _first_problem(entry: Any) -> str:
+    reasons = (entry.get("errors") or [{}]) if isinstance(entry, dict) else [{}]
+    return f"{reasons[0].get('message', 'invalid')} {reasons[0].get('details') or ''}".strip()
+
+
+def _retrieved(task: asyncio.Task[None]) -> None:
+    # Whoever awaits `outputs` gets the error; nobody has to.
+    if not task.cancelled():
+        task.exception()
 
 
 def _milliseconds(seconds: float) -> int:

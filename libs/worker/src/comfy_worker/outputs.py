@@ -88,7 +88,7 @@ class Output:
         """Streams the content to `path`, which appears only when it is whole; sets `size_bytes` and `sha256`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         hasher, size = hashlib.sha256(), 0
-        descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, partial = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 async for piece in self.stream():

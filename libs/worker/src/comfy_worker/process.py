@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -24,6 +25,12 @@ STOP_GRACE = 10.0
 
 LOG_LINES = 200
 """Last lines of the engine's log that are kept for error messages."""
+
+LOG_GRACE = 0.5
+"""Seconds to read the rest of the log of a process that has ended."""
+
+EXIT_INTERVAL = 0.05
+"""Seconds between two looks at whether the process has ended."""
 
 PROBE_INTERVAL = 0.1
 """Seconds between two probes for readiness."""
@@ -63,6 +70,8 @@ class ComfyProcess:
         self._on_log = on_log or (lambda _: None)
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._exit_code: int | None = None
         self._scratch: Path | None = None
         self._url = config.url
         self._log: deque[str] = deque(maxlen=LOG_LINES)
@@ -94,7 +103,7 @@ class ComfyProcess:
     @property
     def exit_code(self) -> int | None:
         """Exit code of a started ComfyUI that has ended; negative for a signal."""
-        return self._process.returncode if self._process is not None else None
+        return self._process.returncode if self._process is not None else self._exit_code
 
     def last_log(self, lines: int = 20) -> list[str]:
         """The last lines that the process wrote."""
@@ -116,8 +125,9 @@ class ComfyProcess:
                 details={"log": self.last_log()},
                 hint="See the end of its log; raise COMFYUI_START_TIMEOUT when it only needs longer.",
             ) from None
-        except EngineUnavailable:
-            await self.stop()
+        except BaseException:
+            # Also when the start is cancelled: nobody else knows of this process yet.
+            await asyncio.shield(self.stop())
             raise
 
     async def stop(self) -> None:
@@ -126,16 +136,19 @@ class ComfyProcess:
         if process is not None:
             if process.returncode is None:
                 _signal_group(process.pid, signal.SIGTERM)
-                try:
-                    await asyncio.wait_for(asyncio.shield(process.wait()), STOP_GRACE)
-                except TimeoutError:
+                if not await _ended(process, STOP_GRACE):
                     _signal_group(process.pid, signal.SIGKILL)
-                    await process.wait()
+                    await _ended(process, STOP_GRACE)
             _signal_group(process.pid, signal.SIGKILL)
+            self._exit_code = process.returncode
+            self.exited.set()
         if self._reader is not None:
             await asyncio.wait([self._reader], timeout=1)
             self._reader.cancel()
             self._reader = None
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
@@ -179,9 +192,20 @@ class ComfyProcess:
                 f"ComfyUI could not be started with {config.python}: {error.strerror}.",
                 hint="Check COMFYUI_PYTHON and COMFYUI_DIR.",
             ) from error
-        self._reader = asyncio.create_task(self._read(self._process, self.exited))
+        self._reader = asyncio.create_task(self._read(self._process))
+        self._watcher = asyncio.create_task(self._watch(self._process, self._reader, self.exited))
 
-    async def _read(self, process: asyncio.subprocess.Process, exited: asyncio.Event) -> None:
+    async def _watch(
+        self, process: asyncio.subprocess.Process, reader: asyncio.Task[None], exited: asyncio.Event
+    ) -> None:
+        # Not process.wait(): it also waits for the pipe, which a child of ComfyUI may keep open.
+        while process.returncode is None:
+            await asyncio.sleep(EXIT_INTERVAL)
+        await asyncio.wait({reader}, timeout=LOG_GRACE)
+        self._exit_code = process.returncode
+        exited.set()
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
         stream = process.stdout
         while stream is not None:
             try:
@@ -193,8 +217,6 @@ class ComfyProcess:
             line = raw.decode(errors="replace").rstrip()
             self._log.append(line)
             self._on_log(line)
-        await process.wait()
-        exited.set()
 
     async def _ready(self) -> None:
         timeout = aiohttp.ClientTimeout(total=5)
@@ -220,7 +242,8 @@ class ComfyProcess:
 
 def extra_model_paths(models_dir: Path) -> str:
     """ComfyUI's extra_model_paths.yaml for one models directory."""
-    lines = ["comfy_worker:", f"  base_path: {models_dir}", "  is_default: true"]
+    # JSON's quoting is YAML's: a path may hold any character.
+    lines = ["comfy_worker:", f"  base_path: {json.dumps(str(models_dir))}", "  is_default: true"]
     for kind, folders in MODEL_FOLDERS.items():
         lines.append(f"  {kind}: |")
         lines += [f"    {folder}" for folder in folders.splitlines()]
@@ -233,6 +256,16 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
+async def _ended(process: asyncio.subprocess.Process, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            while process.returncode is None:
+                await asyncio.sleep(EXIT_INTERVAL)
+    except TimeoutError:
+        return False
+    return True
+
+
 def _signal_group(pid: int, number: signal.Signals) -> None:
     try:
         os.killpg(pid, number)
@@ -240,5 +273,8 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
         return
 
 
+_LIBC = ctypes.CDLL(None)  # loaded here, because a forked child must not load
+
+
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .job import Progress
@@ -12,7 +12,11 @@ class ProgressTracker:
     """Folds messages into snapshots. Cached nodes count as done; the value never falls."""
 
     def __init__(self, workflow: Mapping[str, Any]) -> None:
-        self._classes = {node_id: str(node.get("class_type", "")) for node_id, node in workflow.items()}
+        self._classes = {
+            node_id: str(node.get("class_type", ""))
+            for node_id, node in workflow.items()
+            if isinstance(node, Mapping)
+        }
         self._needed = needed_nodes(workflow, self._classes)
         self._done: set[str] = set()
         self._current: str | None = None
@@ -26,7 +30,7 @@ class ProgressTracker:
 
     def executing(self, node_id: str) -> None:
         """A node starts; the one before it is done."""
-        if self._current is not None:
+        if self._current is not None and self._current != node_id:
             self._done.add(self._current)
         self._current, self._step, self._steps = node_id, None, None
 
@@ -62,21 +66,20 @@ class ProgressTracker:
 
 def needed_nodes(workflow: Mapping[str, Any], classes: Mapping[str, str]) -> set[str]:
     """Nodes that something else leads to, and those that nothing uses: what a run will touch, outputs unknown."""
-    targets = {
-        value[0]
-        for node in workflow.values()
-        for value in (node.get("inputs") or {}).values()
-        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
-    }
-    ends = [node_id for node_id in classes if node_id not in targets]
+    sources = {node_id: list(_sources(workflow[node_id])) for node_id in classes}
+    targets = {source for found in sources.values() for source in found}
+    stack = [node_id for node_id in classes if node_id not in targets]
     needed: set[str] = set()
-    stack = list(ends)
     while stack:
         node_id = stack.pop()
-        if node_id in needed or node_id not in classes:
-            continue
-        needed.add(node_id)
-        for value in (workflow[node_id].get("inputs") or {}).values():
-            if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):
-                stack.append(value[0])
+        if node_id in sources and node_id not in needed:
+            needed.add(node_id)
+            stack += sources[node_id]
     return needed
+
+
+def _sources(node: Mapping[str, Any]) -> Iterator[str]:
+    inputs = node.get("inputs")
+    for value in inputs.values() if isinstance(inputs, Mapping) else ():
+        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):
+            yield value[0]

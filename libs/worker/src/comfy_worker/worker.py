@@ -11,7 +11,7 @@ from types import TracebackType
 from .client import ComfyClient
 from .engine import EngineConfig
 from .errors import EngineUnavailable, OutOfMemory, WorkerError
-from .job import Job, JobTimings
+from .job import Job
 from .job_run import JobRun
 from .process import ComfyProcess
 
@@ -21,6 +21,7 @@ class Worker:
 
     def __init__(self, config: EngineConfig, *, on_log: Callable[[str], None] | None = None) -> None:
         self._process = ComfyProcess(config, on_log=on_log)
+        self._cancel_timeout = config.cancel_timeout
         self._client: ComfyClient | None = None
         self._boot_ms = 0
         self._needs_free = False
@@ -47,6 +48,11 @@ class Worker:
             raise EngineUnavailable("The worker has not been started.")
         return self._client
 
+    @property
+    def cancel_timeout(self) -> float:
+        """Seconds that an interrupted job has to leave ComfyUI before a started one is killed."""
+        return self._cancel_timeout
+
     async def start(self) -> None:
         """Starts ComfyUI and waits until it answers. Raises EngineUnavailable."""
         await self.ensure_ready()
@@ -72,16 +78,19 @@ class Worker:
             self._boot_ms += round((time.monotonic() - started) * 1000)
 
     def run_job(self, job: Job) -> JobRun:
-        """Begins a job when it is first iterated or awaited. Call `ensure_ready` before.
+        """Prepares a job; it begins when it is first iterated, awaited or entered.
 
-        Raises EngineUnavailable when the worker has not been started.
+        It starts ComfyUI when that is not running, and then says so in `timings.boot_ms`.
         """
-        timings = JobTimings(boot_ms=self._boot_ms)
-        self._boot_ms = 0
-        return JobRun(job, self._process, self.client, timings)
+        return JobRun(job, self)
+
+    def take_boot_ms(self) -> int:
+        """Milliseconds of starts since the last call: each start is accounted to one job."""
+        boot_ms, self._boot_ms = self._boot_ms, 0
+        return boot_ms
 
     async def recover(self, error: WorkerError) -> None:
-        """After a failed job: frees memory when that is what it ran out of."""
+        """After a failed job: frees memory when that is what it ran out of. A run does this by itself too."""
         if isinstance(error, OutOfMemory) and self._client is not None:
             with contextlib.suppress(EngineUnavailable):
                 await self._client.free()

@@ -8,11 +8,16 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 """Linux's prctl option: the signal that a child gets when its parent dies."""
+
+
+EXIT_POLL = 0.05
+LAST_LINES = 1.0
+"""Seconds that the last output of an ended process may take to arrive."""
 
 
 def die_with_parent() -> None:
@@ -44,13 +49,50 @@ def signal_group(pid: int, number: signal.Signals) -> None:
         os.killpg(pid, number)
 
 
+async def exited(process: asyncio.subprocess.Process) -> int:
+    """Waits for a process and returns its exit code.
+
+    asyncio's own wait can go on for as long as a grandchild holds the output pipe open.
+    """
+    waiter = asyncio.create_task(process.wait())
+    try:
+        while process.returncode is None:
+            await asyncio.wait({waiter}, timeout=EXIT_POLL)
+        return process.returncode
+    finally:
+        waiter.cancel()
+
+
+async def follow_to_end(process: asyncio.subprocess.Process, on_line: Callable[[str], None]) -> int:
+    """Hands on each line of a process until it ends, then ends what is left of its group; its exit code."""
+    reader = asyncio.create_task(_read_lines(process, on_line))
+    try:
+        code = await exited(process)
+        signal_group(process.pid, signal.SIGKILL)
+        await asyncio.wait({reader}, timeout=LAST_LINES)
+        return code
+    finally:
+        reader.cancel()
+
+
+async def _read_lines(process: asyncio.subprocess.Process, on_line: Callable[[str], None]) -> None:
+    while process.stdout is not None:
+        try:
+            raw = await process.stdout.readline()
+        except ValueError:
+            continue  # a line longer than the limit is dropped
+        if not raw:
+            return
+        on_line(raw.decode(errors="replace"))
+
+
 async def end_child(process: asyncio.subprocess.Process, grace: float) -> None:
     """SIGTERM to the group, SIGKILL after `grace` seconds; nothing of the group is left."""
     if process.returncode is None:
         signal_group(process.pid, signal.SIGTERM)
         try:
-            await asyncio.wait_for(asyncio.shield(process.wait()), grace)
+            await asyncio.wait_for(exited(process), grace)
         except TimeoutError:
             signal_group(process.pid, signal.SIGKILL)
-            await process.wait()
+            await exited(process)
     signal_group(process.pid, signal.SIGKILL)

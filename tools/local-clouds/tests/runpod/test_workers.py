@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aiohttp import web
 from cloud import Cloud, ManualClock, is_alive, running_cloud
 
@@ -67,10 +66,6 @@ async def test_streamed_pieces_are_handed_out_once(cloud: Cloud) -> None:
     assert (await cloud.call("GET", f"/stream/{job}")).body["stream"] == []
 
 
-@pytest.mark.xfail(
-    run=False,
-    reason="WorkerPool waits for a pipe that the SDK's ping process holds open: the end is not seen",
-)
 async def test_a_worker_that_dies_fails_its_job_and_the_next_job_gets_another(cloud: Cloud) -> None:
     await cloud.register()
     job = await cloud.ended(await cloud.run({"do": "die"}))
@@ -182,10 +177,6 @@ async def test_stopping_leaves_no_process(tmp_path: Path) -> None:
     assert [each for each in group if is_alive(each)] == []
 
 
-@pytest.mark.xfail(
-    run=False,
-    reason="WorkerPool waits for a pipe that the SDK's ping process holds open: the end is not seen",
-)
 async def test_an_outside_kill_of_the_worker_is_noticed(cloud: Cloud) -> None:
     await cloud.register()
     job = await cloud.run({"do": "hang"})
@@ -194,10 +185,6 @@ async def test_an_outside_kill_of_the_worker_is_noticed(cloud: Cloud) -> None:
     assert (await cloud.ended(job))["status"] == "FAILED"
 
 
-@pytest.mark.xfail(
-    run=False,
-    reason="LocalRunPod keeps a cancelled job in the worker's hands, so that the worker never counts as idle",
-)
 async def test_an_endpoint_scales_to_zero_after_a_cancelled_job(cloud: Cloud) -> None:
     await cloud.register(idleTimeoutMs=300)
     job = await cloud.run({"do": "progress"})

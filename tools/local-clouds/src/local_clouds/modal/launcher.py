@@ -15,7 +15,7 @@ from typing import Any
 import grpclib.server
 from modal_proto import api_pb2
 
-from ..child_process import start_child
+from ..child_process import exited, follow_to_end, start_child
 from .container import Container
 from .records import State
 
@@ -103,31 +103,22 @@ class Launcher:
         self._log(
             f"[{function.app.name} {function.name}] container {container.id} started, pid {container.process.pid}"
         )
-        await self._follow(container)
-        await container.process.wait()
+        await follow_to_end(container.process, lambda line: self._logged(container, line))
         self._log(
             f"[{function.app.name} {function.name}] container {container.id} ended, code {container.process.returncode}"
         )
 
-    async def _follow(self, container: Container) -> None:
-        function, stream = container.function, container.process and container.process.stdout
-        while stream is not None:
-            try:
-                raw = await stream.readline()
-            except ValueError:
-                continue
-            if not raw:
-                return
-            line = raw.decode(errors="replace")
-            self._log(f"[{function.app.name} {function.name}] {line.rstrip()}")
-            function.app.logs.put(
-                api_pb2.TaskLogs(
-                    data=line,
-                    timestamp=time.time(),
-                    file_descriptor=api_pb2.FILE_DESCRIPTOR_STDOUT,
-                    container_id=container.id,
-                )
+    def _logged(self, container: Container, line: str) -> None:
+        function = container.function
+        self._log(f"[{function.app.name} {function.name}] {line.rstrip()}")
+        function.app.logs.put(
+            api_pb2.TaskLogs(
+                data=line,
+                timestamp=time.time(),
+                file_descriptor=api_pb2.FILE_DESCRIPTOR_STDOUT,
+                container_id=container.id,
             )
+        )
 
     def _arguments(self, container: Container) -> Any:
         function = container.function
@@ -259,7 +250,7 @@ class Launcher:
     async def _probe(self) -> bool:
         command = [str(self._settings.python), str(SANDBOX_SCRIPT), "--probe"]
         process = await start_child(command, env={"PATH": os.environ.get("PATH", "")})
-        return await process.wait() == 0
+        return await exited(process) == 0
 
 
 def _relocated(value: str, volumes: Mapping[str, tuple[Path, bool]]) -> str:

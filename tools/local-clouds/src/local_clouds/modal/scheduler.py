@@ -14,7 +14,7 @@ from typing import Any
 
 from modal_proto import api_pb2
 
-from ..child_process import end_child, signal_group
+from ..child_process import end_child, exited, signal_group
 from ..faults import Faults
 from .container import Container
 from .records import AppRecord, Call, FunctionRecord, Input, State, WebEndpoint
@@ -259,7 +259,8 @@ class Scheduler:
                 input_id=item.id,
                 data_format=data_format,
                 output_created_at=time.time(),
-                retry_count=item.retry_count,
+                # Retries are the server's here: a client drops outputs of an attempt that it did not ask for.
+                retry_count=0,
             )
         )
         if not item.call.unfinished:
@@ -368,11 +369,11 @@ class Scheduler:
         elif not container.inputs:
             # The kill switch lets the runtime run its exit hooks and end by itself.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(process.wait()), grace)
+                await asyncio.wait_for(exited(process), grace)
         elif process.returncode is None:
             signal_group(process.pid, signal.SIGINT)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(process.wait()), grace)
+                await asyncio.wait_for(exited(process), grace)
         await end_child(process, 1.0)
         if container.supervisor is not None:
             await asyncio.wait({container.supervisor}, timeout=5)

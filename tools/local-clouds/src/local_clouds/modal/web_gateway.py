@@ -360,6 +360,10 @@ def _address(request: web.Request) -> tuple[str, str]:
 
 def _scope(request: web.Request, path: str, kind: str) -> dict[str, Any]:
     peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+    headers = [[name.lower(), value] for name, value in request.raw_headers]
+    prefix = re.match(r"/_w/[^/]+", request.raw_path)
+    if prefix:
+        headers.append([b"x-forwarded-prefix", prefix[0].encode()])
     scope: dict[str, Any] = {
         "type": kind,
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -369,7 +373,7 @@ def _scope(request: web.Request, path: str, kind: str) -> dict[str, Any]:
         "raw_path": path.encode(),
         "query_string": request.query_string.encode(),
         "root_path": "",
-        "headers": [[name.lower(), value] for name, value in request.raw_headers],
+        "headers": headers,
         "client": list(peer[:2]) if peer else None,
         "server": ["127.0.0.1", 80],
     }

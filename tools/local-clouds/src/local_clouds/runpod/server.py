@@ -258,6 +258,8 @@ class LocalRunPod:
             # The SDK has a stop channel since 1.12: the worker is told, and frees itself.
             worker.to_stop.append(job.id)
             worker.stop_arrived.set()
+            worker.jobs.pop(job.id, None)
+            worker.idle_since = time.monotonic()
         return web.json_response({"id": job.id, "status": "CANCELLED"})
 
     async def _retry(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
 import signal
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..child_process import end_child, signal_group, start_child
+from ..child_process import end_child, follow_to_end, signal_group, start_child
 from .jobs import Job
 
 STOP_GRACE = 10.0
@@ -157,8 +156,8 @@ class WorkerPool:
             cwd = Path(self.config.cwd) if self.config.cwd else None
             worker.process = await start_child(self.config.command, env=environment, cwd=cwd)
             self._log(f"[runpod {self.endpoint_id}] worker {worker.id} started, pid {worker.process.pid}")
-            await self._follow(worker.process)
-            code = await worker.process.wait()
+            prefix = f"[runpod {self.endpoint_id}]"
+            code = await follow_to_end(worker.process, lambda line: self._log(f"{prefix} {line.rstrip()}"))
             self._log(f"[runpod {self.endpoint_id}] worker {worker.id} ended, code {code}")
         except OSError as error:
             self._log(f"[runpod {self.endpoint_id}] worker could not be started: {error}")
@@ -168,11 +167,3 @@ class WorkerPool:
                 signal_group(worker.process.pid, signal.SIGKILL)
             self.workers.pop(worker.id, None)
             self._on_exit(worker)
-
-    async def _follow(self, process: asyncio.subprocess.Process) -> None:
-        while process.stdout is not None:
-            with contextlib.suppress(ValueError):
-                raw = await process.stdout.readline()
-                if not raw:
-                    return
-                self._log(f"[runpod {self.endpoint_id}] {raw.decode(errors='replace').rstrip()}")

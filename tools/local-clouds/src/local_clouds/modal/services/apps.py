@@ -204,6 +204,15 @@ class AppService(Service):
         return Empty()
 
     @unary
+    async def AppSetTags(self, request: Any) -> Any:
+        self.app(request.app_id).tags = dict(request.tags)
+        return Empty()
+
+    @unary
+    async def AppGetTags(self, request: Any) -> Any:
+        return api_pb2.AppGetTagsResponse(tags=self.app(request.app_id).tags)
+
+    @unary
     async def AppList(self, request: Any) -> Any:
         environment = self.environment(request.environment_name)
         apps = [

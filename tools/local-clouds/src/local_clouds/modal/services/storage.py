@@ -130,6 +130,10 @@ class StorageService(Service):
             yield api_pb2.DictEntry(key=key if request.keys else b"", value=value if request.values else b"")
 
     @unary
+    async def DictHeartbeat(self, request: Any) -> Any:
+        return Empty()
+
+    @unary
     async def DictList(self, request: Any) -> Any:
         environment = self.environment(request.environment_name)
         infos = [
@@ -206,6 +210,10 @@ class StorageService(Service):
     @unary
     async def QueueDelete(self, request: Any) -> Any:
         self.state.queues.by_id.pop(request.queue_id, None)
+        return Empty()
+
+    @unary
+    async def QueueHeartbeat(self, request: Any) -> Any:
         return Empty()
 
     @unary
