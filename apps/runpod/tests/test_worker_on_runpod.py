@@ -124,6 +124,16 @@ async def test_comfyui_killed_in_mid_job_is_the_cause_and_the_next_job_succeeds(
     assert after["output"]["timings"]["bootMs"] > 0
 
 
+async def test_a_comfyui_that_does_not_start_fails_the_job_with_its_last_words(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    (tmp_path / "main.py").write_text("import sys; sys.exit('no such device')")
+    await register(cloud, COMFYUI_DIR=str(tmp_path), COMFYUI_PYTHON=sys.executable)
+    failed = error_of(await cloud.ended(await cloud.run(workflow())))
+    assert failed["code"] == "engine_unavailable"
+    assert "no such device" in json.dumps(failed)
+
+
 async def test_a_cancelled_job_is_interrupted_and_the_worker_takes_the_next(cloud: Cloud) -> None:
     await register(cloud, COMFY_SIM_FAULTS="slow=1:1")
     job = await cloud.run(workflow())

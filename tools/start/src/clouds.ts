@@ -220,7 +220,13 @@ export class LocalClouds implements AsyncDisposable {
     await runProcess(path.join(this.#options.python.bin, 'modal'), args, {
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(this.#options.signal === undefined ? {} : { signal: this.#options.signal }),
-      env: { ...this.environment, MODAL_LOGLEVEL: 'ERROR', NO_COLOR: '1', ...options.env },
+      env: {
+        ...this.environment,
+        MODAL_LOGLEVEL: 'ERROR',
+        NO_COLOR: '1',
+        FORCE_COLOR: undefined,
+        ...options.env,
+      },
     });
   }
 }

@@ -69,7 +69,7 @@ export async function runEverywhere(
   const inputs: Record<string, InputValue> = {};
   for (const [name, text] of Object.entries(options.inputs))
     inputs[name] = parseInputText(endpoint.config, name, text);
-    await using service = createComfyUIService({ adapters });
+  await using service = createComfyUIService({ adapters });
   const results = await Promise.all(
     options.backends.map(async (backend): Promise<StartResult> => {
       const started = performance.now();

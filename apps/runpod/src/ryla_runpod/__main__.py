@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import runpod
-from comfy_worker import EngineConfig, Worker, WorkerError
+from comfy_worker import EngineConfig, EngineUnavailable, Worker, WorkerError
 from runpod.serverless.modules.rp_progress import progress_update
 
 from .handler import Handler, models_directory
@@ -27,9 +27,14 @@ def main() -> None:
     threading.Thread(target=loop.run_forever, name="comfy worker", daemon=True).start()
     try:
         worker = Worker(EngineConfig.from_env(environ), on_log=lambda line: print(line, flush=True))
-        asyncio.run_coroutine_threadsafe(worker.start(), loop).result()
     except WorkerError as error:
-        sys.exit(f"{error.message} {error.hint or ''} {error.details or ''}")
+        sys.exit(f"{error.message} {error.hint or ''}")
+    try:
+        asyncio.run_coroutine_threadsafe(worker.start(), loop).result()
+    except EngineUnavailable as error:
+        # Ending here would leave the jobs in the queue while workers come and go. The first job tries the
+        # start again, and fails with the cause.
+        print(f"ComfyUI did not start: {error.message} {error.details or ''}", file=sys.stderr, flush=True)
     handler = Handler(worker, lambda job, progress: progress_update(dict(job), progress))
 
     async def handle(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,13 +57,45 @@ class Handler:
     async def _run(self, job: Mapping[str, Any], payload: Payload) -> dict[str, Any]:
         extra = {"api_key_comfy_org": payload.api_key_comfy_org} if payload.api_key_comfy_org else None
         request = Job(payload.job_id, payload.workflow, payload.files, extra_data=extra, previews=False)
-        reported = 0.0
-        async with self._worker.run_job(request) as running:
-            async for event in running:
-                match event:
-                    case Progress() if time.monotonic() - reported >= PROGRESS_INTERVAL and event.value < 1:
-                        reported = time.monotonic()
-                        self._report(job, {"progress": event.to_json(), "jobId": payload.job_id})
-                    case Progress() | Preview() | OutputReady() | LogLine():
-                        continue
-            return await to_result(running, self._worker_id)
+        reports = ProgressReports(
+            lambda progress: self._report(job, {"progress": progress, "jobId": payload.job_id})
+        )
+        try:
+            async with self._worker.run_job(request) as running:
+                async for event in running:
+                    match event:
+                        case Progress() if event.value < 1:
+                            reports.add(event.to_json())
+                        case Progress() | Preview() | OutputReady() | LogLine():
+                            continue
+                return await to_result(running, self._worker_id)
+        finally:
+            reports.close()
+
+
+class ProgressReports:
+    """Sends the newest progress, never more often than the interval; none is sent after `close`."""
+
+    def __init__(self, send: Callable[[Any], None], interval: float = PROGRESS_INTERVAL) -> None:
+        self._send = send
+        self._interval = interval
+        self._latest: Any = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._next = 0.0
+
+    def add(self, progress: Any) -> None:
+        """Sends this, now or when the interval is over, unless a newer one comes."""
+        self._latest = progress
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, self._next - loop.time()), self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        self._next = asyncio.get_running_loop().time() + self._interval
+        self._send(self._latest)
+
+    def close(self) -> None:
+        """What was not sent is dropped: the result follows."""
+        if self._timer is not None:
+            self._timer.cancel()

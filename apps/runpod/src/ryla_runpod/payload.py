@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +84,6 @@ def _file(entry: Any, job_id: str) -> InputFile:
         )
     try:
         content = base64.b64decode(data, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InputFileRejected(f"The file {name!r} is not valid base64: {error}.", job_id=job_id) from error
     return InputFile(name, content)

@@ -29,8 +29,8 @@ import { submitOnce } from '../submission.ts';
 
 /** Options of {@link createComfyUIService}. */
 export interface ComfyUIServiceOptions<Backend extends string = string> {
-  /** Backends by name. */
-  readonly adapters: Readonly<Record<Backend, Adapter>>;
+  /** Backends by name; one that is undefined is not there. */
+  readonly adapters: { readonly [Name in Backend]?: Adapter | undefined };
   /** Backend of jobs that name none; the first adapter otherwise. */
   readonly defaultBackend?: Backend;
   readonly clock?: Clock;
@@ -105,7 +105,10 @@ export function createComfyUIService<Backend extends string>(
   options: ComfyUIServiceOptions<Backend>,
 ): ComfyUIService<Backend> {
   const clock = options.clock ?? systemClock;
-  const adapters = new Map<string, Adapter>(Object.entries<Adapter>(options.adapters));
+  const adapters = new Map<string, Adapter>();
+  for (const [name, adapter] of Object.entries<Adapter | undefined>(options.adapters)) {
+    if (adapter !== undefined) adapters.set(name, adapter);
+  }
   const pollers = new Map([...adapters.keys()].map((name) => [name, new PollScheduler(clock)]));
   const jobs = new Map<string, JobHandle>();
   const closed = new AbortController();

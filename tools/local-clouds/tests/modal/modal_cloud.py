@@ -34,7 +34,12 @@ class Cloud:
     ) -> subprocess.CompletedProcess[str]:
         """Runs the `modal` command, or a Python script, as a user would."""
         command = [sys.executable, str(script)] if script else [sys.executable, "-m", "modal"]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("MODAL")}
+        # FORCE_COLOR, which task runners set, colours even `--json`.
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("MODAL") and name != "FORCE_COLOR"
+        }
         env = {**kept, **self.modal.environment(), "NO_COLOR": "1", "COLUMNS": "200", **environ}
         return subprocess.run(
             [*command, *arguments],
@@ -57,8 +62,11 @@ class Cloud:
     def web(
         self, method: str, path: str, label: str = "local--sample-api", **arguments: Any
     ) -> httpx.Response:
+        """One request; where an answer takes longer than the web timeout (a cold start), its 303 is followed."""
         url = f"{self.modal.web_url}/_w/{label}{path}"
-        return httpx.request(method, url, timeout=30, **{"headers": PROXY, **arguments})
+        return httpx.request(
+            method, url, timeout=30, **{"headers": PROXY, "follow_redirects": True, **arguments}
+        )
 
     def state(self) -> Any:
         return httpx.get(f"{self.modal.web_url}/_local/state").json()

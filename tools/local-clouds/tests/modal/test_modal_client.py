@@ -40,11 +40,14 @@ def test_web_function_answers_by_label_and_path(cloud: Cloud) -> None:
         "Modal-Key": "wk-local",
         "Modal-Secret": "ws-local",
     }
-    assert httpx.get(f"{cloud.modal.web_url}/by/host", headers=headers).json()["path"] == "/by/host"
+    assert (
+        httpx.get(f"{cloud.modal.web_url}/by/host", headers=headers, follow_redirects=True).json()["path"]
+        == "/by/host"
+    )
 
 
 def test_a_slow_answer_becomes_a_303_that_leads_to_it(cloud: Cloud) -> None:
-    first = cloud.web("GET", "/slow?seconds=2.2")
+    first = cloud.web("GET", "/slow?seconds=2.2", follow_redirects=False)
     assert first.status_code == 303
     location = first.headers["location"]
     answer = cloud.web("GET", location.partition("/_w/local--sample-api")[2])

@@ -32,6 +32,8 @@ async def handler(job: dict[str, Any]) -> Any:
         signal.pause()
     if action == "refresh":
         return {"refresh_worker": True, "pid": os.getpid()}
+    if action == "large":
+        return {"data": "x" * given["bytes"]}
     if action == "nothing":
         return {}
     return {"echo": given, "pid": os.getpid()}

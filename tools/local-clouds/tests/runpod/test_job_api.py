@@ -112,6 +112,23 @@ async def test_a_job_older_than_its_ttl_is_gone(tmp_path: Path, clock: ManualClo
         assert (await cloud.call("GET", f"/status/{job}")).status == 404
 
 
+async def test_status_can_shorten_how_long_a_job_is_kept(tmp_path: Path, clock: ManualClock) -> None:
+    async with running_cloud(tmp_path, now=clock) as cloud:
+        await cloud.register(NO_WORKER)
+        job = await cloud.run({})
+        assert (await cloud.call("GET", f"/status/{job}?ttl=6000")).status == 200
+        clock.pass_seconds(7)
+        assert (await cloud.call("GET", f"/status/{job}")).status == 404
+
+
+@pytest.mark.parametrize("path", ["/runsync?wait=soon", "/status/nothing?ttl=soon"])
+async def test_says_400_for_a_number_that_is_none(cloud: Cloud, path: str) -> None:
+    await cloud.register(NO_WORKER)
+    job = await cloud.run({})
+    method, path = ("GET", path.replace("nothing", job)) if "status" in path else ("POST", path)
+    assert (await cloud.call(method, path, json={"input": {}})).status == 400
+
+
 @pytest.mark.parametrize(("fault", "exists"), [("drop-before-accept", False), ("drop-after-accept", True)])
 async def test_a_lost_answer_to_run_leaves_a_job_or_none(cloud: Cloud, fault: str, exists: bool) -> None:
     await cloud.register(NO_WORKER)

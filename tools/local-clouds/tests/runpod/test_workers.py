@@ -7,8 +7,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 from cloud import Cloud, ManualClock, is_alive, running_cloud
+from local_clouds.runpod import limits, workers
 
 
 async def test_a_job_runs_from_zero_workers_and_says_how_long_it_took(cloud: Cloud) -> None:
@@ -191,6 +193,61 @@ async def test_an_endpoint_scales_to_zero_after_a_cancelled_job(cloud: Cloud) ->
     await cloud.eventually(lambda: cloud.status(job), lambda found: "output" in found)
     await cloud.call("POST", f"/cancel/{job}")
     await cloud.eventually(cloud.workers, lambda workers: workers == [], seconds=8)
+
+
+async def test_a_job_cancelled_the_moment_it_is_taken_frees_the_worker(cloud: Cloud) -> None:
+    await cloud.register()
+    job = await cloud.run({"do": "hang"})
+    worker = await cloud.eventually(cloud.workers, lambda workers: any(w["jobs"] for w in workers))
+    await cloud.call("POST", f"/cancel/{job}")
+    after = await cloud.ended(await cloud.run({}))
+    assert after["workerId"] == worker[0]["id"]
+
+
+async def test_a_worker_that_does_not_let_go_of_a_cancelled_job_is_replaced(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "CANCEL_GRACE", 0.5)
+    await cloud.register()
+    job = await cloud.run({"do": "block"})
+    running = await cloud.until(job, "IN_PROGRESS")
+    await cloud.call("POST", f"/cancel/{job}")
+    after = await cloud.ended(await cloud.run({}))
+    assert after["workerId"] != running["workerId"]
+    assert (await cloud.status(job))["status"] == "CANCELLED"
+
+
+async def test_a_running_job_whose_ttl_ends_is_deleted_and_its_worker_freed(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with running_cloud(tmp_path, now=clock) as cloud:
+        await cloud.register()
+        job = await cloud.run({"do": "progress"}, policy={"ttl": 10_000})
+        running = await cloud.eventually(lambda: cloud.status(job), lambda found: "output" in found)
+        clock.pass_seconds(11)
+        assert (await cloud.call("GET", f"/status/{job}")).status == 404
+        after = await cloud.ended(await cloud.run({}))
+        assert after["workerId"] == running["workerId"]
+
+
+async def test_workers_that_end_at_once_are_started_with_pauses(cloud: Cloud) -> None:
+    await cloud.register(["/bin/false"])
+    await cloud.run({})
+    paused = "was never ready; next start in 1.0 s"
+
+    async def lines() -> list[str]:
+        return [line for line in cloud.lines if paused in line]
+
+    await cloud.eventually(lines, bool)
+    started = (await cloud.control("GET", "/state"))["endpoints"]["ep"]["workersStarted"]
+    assert started == 2
+
+
+async def test_a_result_that_is_too_large_is_completed_without_output(cloud: Cloud) -> None:
+    await cloud.register()
+    job = await cloud.ended(await cloud.run({"do": "large", "bytes": limits.RESULT_BYTES}))
+    assert job["status"] == "COMPLETED"
+    assert "output" not in job
 
 
 def _in_group(entry: Path, group: int) -> bool:

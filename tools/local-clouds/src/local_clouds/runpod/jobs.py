@@ -27,6 +27,7 @@ class Job:
     webhook: str | None = None
     execution_timeout: float = EXECUTION_TIMEOUT_MS
     ttl: float = TTL_MS
+    expires: float | None = None
     low_priority: bool = False
     retention: float = RUN_RETENTION_MS
     started: float | None = None
@@ -99,7 +100,19 @@ class JobTable:
         now = self._now()
         if job.completed is not None and now - job.completed > job.retention:
             return True
+        if job.expires is not None and now > job.expires:
+            return True
         return job.status not in ("COMPLETED", "FAILED", "CANCELLED") and now - job.created > job.ttl
+
+    def sweep(self) -> list[Job]:
+        """Forgets what is not kept any longer; the jobs among it that a worker still runs."""
+        gone = [job for job in self._jobs.values() if self._is_gone(job)]
+        for job in gone:
+            del self._jobs[job.id]
+            if job in self._queue:
+                self._queue.remove(job)
+            job.changed.set()
+        return [job for job in gone if job.status == "IN_PROGRESS"]
 
     def all(self) -> list[Job]:
         """Every job that is still kept."""

@@ -8,6 +8,11 @@ RUN_BODY_BYTES = 10 * 1024 * 1024
 RUNSYNC_BODY_BYTES = 20 * 1024 * 1024
 """Largest body of POST /runsync."""
 
+RESULT_BYTES = 20 * 1024 * 1024
+"""Largest result of a worker (taken from the request's limit; RunPod states none of its own).
+
+What is larger is refused; the worker SDK only logs that, and the job is COMPLETED without output."""
+
 RUN_RETENTION_MS = 30 * 60 * 1000
 """How long a result of /run is kept."""
 
@@ -38,3 +43,4 @@ RATE_LIMITS: dict[str, tuple[int, int]] = {
 """Calls per 10 s, and at once, for each operation and endpoint; others have no published limit."""
 
 STREAM_CHUNK_BYTES = 1024 * 1024
+"""Largest piece of a stream; a larger one is refused."""

@@ -18,11 +18,13 @@ from .jobs import Job, JobTable, milliseconds
 from .limits import (
     EXECUTION_TIMEOUT_MS,
     EXECUTION_TIMEOUT_RANGE_MS,
+    RESULT_BYTES,
     RUN_BODY_BYTES,
     RUN_RETENTION_MS,
     RUNSYNC_BODY_BYTES,
     RUNSYNC_RETENTION_MS,
     RUNSYNC_WAIT_MS,
+    STREAM_CHUNK_BYTES,
     TTL_MS,
     TTL_RANGE_MS,
     WEBHOOK_RETRIES,
@@ -223,7 +225,10 @@ class LocalRunPod:
 
     async def _runsync(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
         least, most, usual = RUNSYNC_WAIT_MS
-        wait = min(max(float(request.query.get("wait", usual)), least), most)
+        try:
+            wait = min(max(float(request.query.get("wait", usual)), least), most)
+        except ValueError:
+            return _error(400, "`wait` must be a number of milliseconds")
         job = await self._accept(request, endpoint, RUNSYNC_BODY_BYTES, RUNSYNC_RETENTION_MS)
         if not isinstance(job, Job):
             return job
@@ -235,6 +240,11 @@ class LocalRunPod:
         job = endpoint.jobs.get(request.match_info["id"])
         if job is None:
             return _error(404, "job not found")
+        if "ttl" in request.query:
+            try:
+                job.expires = self._now() + float(request.query["ttl"])
+            except ValueError:
+                return _error(400, "`ttl` must be a number of milliseconds")
         if self.faults.hit("malformed-json") is not None:
             return web.Response(text="<html>bad gateway</html>", content_type="application/json")
         if self.faults.hit("truncated-json") is not None:
@@ -256,10 +266,7 @@ class LocalRunPod:
         endpoint.jobs.end(job, "CANCELLED")
         if worker is not None:
             # The SDK has a stop channel since 1.12: the worker is told, and frees itself.
-            worker.to_stop.append(job.id)
-            worker.stop_arrived.set()
-            worker.jobs.pop(job.id, None)
-            worker.idle_since = time.monotonic()
+            worker.order_stop(job.id)
         return web.json_response({"id": job.id, "status": "CANCELLED"})
 
     async def _retry(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
@@ -310,6 +317,8 @@ class LocalRunPod:
         endpoint, worker = found
         if not worker.ready:
             worker.ready, worker.idle_since = True, time.monotonic()
+        for job_id in [job.id for job in worker.jobs.values() if job.terminal or job.id in worker.to_stop]:
+            worker.let_go(job_id)  # the SDK asks again when it has room: what was cancelled is over
         deadline = time.monotonic() + TAKE_POLL_S
         taken: list[Job] = []
         while not worker.stopping and time.monotonic() < deadline:
@@ -329,7 +338,10 @@ class LocalRunPod:
         return web.json_response(_for_worker(jobs[0])) if jobs else web.Response(status=204)
 
     async def _take_batch(self, request: web.Request) -> web.Response:
-        jobs = await self._next_jobs(request, int(request.query.get("batch_size", 1)))
+        size = request.query.get("batch_size", "1")
+        if not size.isdecimal():
+            return _error(400, "`batch_size` must be a number")
+        jobs = await self._next_jobs(request, int(size))
         return web.json_response([_for_worker(job) for job in jobs]) if jobs else web.Response(status=204)
 
     async def _job_stop(self, request: web.Request) -> web.Response:
@@ -337,29 +349,37 @@ class LocalRunPod:
         if found is None:
             return web.json_response({"jobsToStop": []})
         worker = found[1]
-        if not worker.to_stop:
+        deadline = time.monotonic() + TAKE_POLL_S
+        told = worker.stops_to_tell()
+        while not told and not worker.stopping and time.monotonic() < deadline:
+            worker.stop_arrived.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(worker.stop_arrived.wait(), TAKE_POLL_S)
-        worker.stop_arrived.clear()
-        stopped, worker.to_stop = worker.to_stop, []
-        return web.json_response({"jobsToStop": stopped})
+                await asyncio.wait_for(worker.stop_arrived.wait(), STOP_CHECK_S)
+            told = worker.stops_to_tell()
+        return web.json_response({"jobsToStop": told})
 
     async def _done(self, request: web.Request) -> web.Response:
         endpoint = self.endpoints.get(request.match_info["endpoint"])
         job = endpoint.jobs.get(request.match_info["id"]) if endpoint is not None else None
-        document: Any = json.loads(await request.read())
+        body = await request.read()
         if endpoint is None or job is None:
             return web.json_response({"error": "job not found"}, status=404)
         worker = endpoint.pool.workers.get(request.match_info["worker"])
+        too_large = len(body) > RESULT_BYTES
+        try:
+            document: Any = {} if too_large else json.loads(body)
+        except ValueError:
+            return _error(400, "the result is not JSON")
         if document.get("status") == "IN_PROGRESS":
             if job.status == "IN_PROGRESS":
                 job.output, job.has_output = document.get("output"), True
             return web.json_response({"status": "ok"})
         if worker is not None:
-            worker.jobs.pop(job.id, None)
+            worker.let_go(job.id)
             worker.handled += 1
-            worker.idle_since = time.monotonic()
         self._result(endpoint, job, document)
+        if too_large:
+            return _error(400, f"the result is {len(body)} bytes; the limit is {RESULT_BYTES}")
         if worker is not None and document.get("stopPod"):
             await endpoint.pool.stop_worker(worker)
         return web.json_response({"status": "ok"})
@@ -379,7 +399,10 @@ class LocalRunPod:
         endpoint = self.endpoints.get(request.match_info["endpoint"])
         job = endpoint.jobs.get(request.match_info["id"]) if endpoint is not None else None
         if job is not None:
-            document: Any = json.loads(await request.read())
+            body = await request.read()
+            if len(body) > STREAM_CHUNK_BYTES:
+                return _error(400, f"the piece is {len(body)} bytes; the limit is {STREAM_CHUNK_BYTES}")
+            document: Any = json.loads(body)
             job.stream.append(document.get("output"))
         return web.json_response({"status": "ok"})
 
@@ -402,6 +425,7 @@ class LocalRunPod:
                 # The platform's machines pass these checks; a laptop need not.
                 "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
                 "RUNPOD_SKIP_GPU_CHECK": "true",
+                "RUNPOD_DEBUG_LEVEL": "INFO",
                 "PYTHONUNBUFFERED": "1",
             }
 
@@ -428,11 +452,18 @@ class LocalRunPod:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            for endpoint in self.endpoints.values():
+            for endpoint in list(self.endpoints.values()):
                 for job in endpoint.jobs.overdue():
                     worker = endpoint.pool.workers.get(job.worker_id or "")
                     endpoint.jobs.end(job, "TIMED_OUT", error="job timed out: executionTimeout was reached")
                     if worker is not None:
+                        endpoint.pool.kill(worker)
+                for job in endpoint.jobs.sweep():
+                    worker = endpoint.pool.workers.get(job.worker_id or "")
+                    if worker is not None:
+                        worker.order_stop(job.id)
+                for worker in list(endpoint.pool.workers.values()):
+                    if worker.holds_on():
                         endpoint.pool.kill(worker)
                 self._scale(endpoint)
                 endpoint.pool.end_idle()

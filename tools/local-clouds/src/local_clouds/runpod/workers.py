@@ -21,6 +21,15 @@ STOP_GRACE = 10.0
 SHUTDOWN_GRACE = 3.0
 """The same when the whole local RunPod stops."""
 
+CANCEL_GRACE = 10.0
+"""Seconds after which a worker that does not let go of a cancelled job is killed."""
+
+STOP_REPEAT = 1.0
+"""Seconds between two tellings of a cancelled job: the SDK ignores one that comes before the job has begun."""
+
+FAILED_START_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds until the next start after so many workers in a row that ended before they asked for a job."""
+
 
 @dataclass(frozen=True)
 class EndpointConfig:
@@ -53,6 +62,14 @@ class EndpointConfig:
 
 
 @dataclass
+class StopOrder:
+    """A job that a worker shall let go of."""
+
+    since: float = field(default_factory=time.monotonic)
+    told_at: float = -STOP_REPEAT
+
+
+@dataclass
 class Worker:
     """One worker process."""
 
@@ -63,9 +80,33 @@ class Worker:
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
     idle_since: float = field(default_factory=time.monotonic)
     stopping: bool = False
-    to_stop: list[str] = field(default_factory=list[str])
+    to_stop: dict[str, StopOrder] = field(default_factory=dict[str, "StopOrder"])
     stop_arrived: asyncio.Event = field(default_factory=asyncio.Event)
     handled: int = 0
+
+    def order_stop(self, job_id: str) -> None:
+        """The worker shall let go of this job; it is told until it does."""
+        self.to_stop.setdefault(job_id, StopOrder())
+        self.stop_arrived.set()
+
+    def stops_to_tell(self) -> list[str]:
+        """Ids of the jobs that the worker is to be told now."""
+        now = time.monotonic()
+        due = [job_id for job_id, order in self.to_stop.items() if now - order.told_at >= STOP_REPEAT]
+        for job_id in due:
+            self.to_stop[job_id].told_at = now
+        return due
+
+    def let_go(self, job_id: str) -> None:
+        """The worker has no such job any more."""
+        self.to_stop.pop(job_id, None)
+        if self.jobs.pop(job_id, None) is not None:
+            self.idle_since = time.monotonic()
+
+    def holds_on(self) -> bool:
+        """Whether a cancelled job is still in its hands after the grace."""
+        now = time.monotonic()
+        return any(now - order.since >= CANCEL_GRACE for order in self.to_stop.values())
 
     def to_json(self) -> dict[str, Any]:
         """For the control route."""
@@ -98,9 +139,14 @@ class WorkerPool:
         self.workers: dict[str, Worker] = {}
         self.started = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
+        self._failed_starts = 0
+        self._next_start = 0.0
 
     def scale(self, waiting: int, start_latency: float = 0) -> None:
         """Starts as many workers as jobs wait for, within the limits."""
+        if self._stopped or time.monotonic() < self._next_start:
+            return
         live = [worker for worker in self.workers.values() if not worker.stopping]
         free = sum(1 for worker in live if not worker.jobs)
         wanted = max(len(live) + max(0, waiting - free), self.config.workers_min)
@@ -136,7 +182,8 @@ class WorkerPool:
             signal_group(worker.process.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Ends every worker."""
+        """Ends every worker; none is started any more."""
+        self._stopped = True
         await asyncio.gather(
             *(self.stop_worker(worker, SHUTDOWN_GRACE) for worker in list(self.workers.values()))
         )
@@ -161,9 +208,18 @@ class WorkerPool:
             self._log(f"[runpod {self.endpoint_id}] worker {worker.id} ended, code {code}")
         except OSError as error:
             self._log(f"[runpod {self.endpoint_id}] worker could not be started: {error}")
-            await asyncio.sleep(1)
         finally:
             if worker.process is not None:
                 signal_group(worker.process.pid, signal.SIGKILL)
             self.workers.pop(worker.id, None)
+            self._pause_after(worker)
             self._on_exit(worker)
+
+    def _pause_after(self, worker: Worker) -> None:
+        if worker.ready or worker.stopping:
+            self._failed_starts = 0
+            return
+        pause = FAILED_START_PAUSES[min(self._failed_starts, len(FAILED_START_PAUSES) - 1)]
+        self._failed_starts += 1
+        self._next_start = time.monotonic() + pause
+        self._log(f"[runpod {self.endpoint_id}] worker {worker.id} was never ready; next start in {pause} s")
