@@ -2,13 +2,17 @@
 import path from 'node:path';
 import process from 'node:process';
 
+import { listEndpoints, loadEndpoint } from '@ryla/workflow/node';
+
 import { LocalClouds } from './clouds.ts';
-import { howToUse } from './clouds-help.ts';
+import { forgetClouds, howToUse } from './clouds-help.ts';
 import { isSupportedNode, unsupportedNodeMessage } from './node-version.ts';
 import { setUpPython } from './python-environment.ts';
 import { abortOnSignals, Interrupted } from './shutdown.ts';
+import { runpodEndpointId } from './spine.ts';
 
 const workspaceRoot = path.resolve(import.meta.dirname, '../../..');
+const endpointsFolder = path.join(workspaceRoot, 'apps/endpoints');
 const args = process.argv.slice(2);
 
 async function main(): Promise<void> {
@@ -27,20 +31,32 @@ async function main(): Promise<void> {
     stateDir: path.join(workspaceRoot, '.local-clouds'),
     args,
   });
+  await clouds.createApiSecret();
+  for (const name of listEndpoints(endpointsFolder)) {
+    const { config } = loadEndpoint(path.join(endpointsFolder, name));
+    await clouds.placeSimulatedModels(config);
+    await clouds.registerRunpodWorker(runpodEndpointId(config));
+  }
   console.log(
     `${await howToUse(clouds, workspaceRoot)}\n\nThe local clouds are running. Press Ctrl-C to stop them.`,
   );
-  await Promise.race([
-    clouds.ended(),
-    new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true })),
-  ]);
+  try {
+    await Promise.race([
+      clouds.ended(),
+      new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true })),
+    ]);
+  } finally {
+    await forgetClouds(workspaceRoot);
+  }
 }
 
 if (args.includes('--help') || args.includes('-h')) {
   console.log(
     'Usage: npm run clouds -- [options of local-clouds]\n\n' +
       'Starts the local Modal and the local RunPod and prints the environment that points tools at them;\n' +
-      'it is also written to .local-clouds/environment.json. Volumes are kept in .local-clouds. Ctrl-C stops.\n\n' +
+      'it is also written to .local-clouds/environment.json. Volumes are kept in .local-clouds. Ctrl-C stops.\n' +
+      'On the RunPod there is a worker for every endpoint of the workspace, started when a job waits for it;\n' +
+      'on Modal there is the secret ryla-secrets, and what you deploy: npx nx deploy photo-finish\n\n' +
       'Options are those of the Python command, such as --modal-fault kill-container: see .venv/bin/local-clouds --help',
   );
 } else {

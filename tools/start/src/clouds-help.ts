@@ -1,4 +1,4 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
 import type { LocalClouds } from './clouds.ts';
@@ -19,6 +19,7 @@ export async function howToUse(
     RYLA_MODAL_PROXY_SECRET: modal.proxySecret,
     RYLA_MODAL_WEB_URL: modal.webUrl,
     RYLA_MODAL_WORKSPACE: modal.workspace,
+    ...(clouds.apiToken === undefined ? {} : { RYLA_API_TOKEN: clouds.apiToken }),
   };
   const file = path.join(workspaceRoot, ENVIRONMENT_FILE);
   await mkdir(path.dirname(file), { recursive: true });
@@ -48,4 +49,9 @@ export async function howToUse(
     );
   }
   return lines.join('\n');
+}
+
+/** Removes {@link ENVIRONMENT_FILE}: the clouds that it describes are gone. */
+export async function forgetClouds(workspaceRoot: string): Promise<void> {
+  await rm(path.join(workspaceRoot, ENVIRONMENT_FILE), { force: true });
 }

@@ -59,6 +59,7 @@ export class LocalClouds implements AsyncDisposable {
   readonly #exited: Promise<void>;
   readonly #temporary: string | undefined;
   readonly #log: WriteStream;
+  #apiToken: string | undefined;
 
   private constructor(
     found: CloudsDescription,
@@ -141,6 +142,17 @@ export class LocalClouds implements AsyncDisposable {
   async createSecret(name: string, values: Readonly<Record<string, string>>): Promise<void> {
     const pairs = Object.entries(values).map(([key, value]) => `${key}=${value}`);
     await this.#modal(['secret', 'create', '--force', name, ...pairs]);
+  }
+
+  /** Makes the secret that apps/modal is deployed with; {@link apiToken} is its token. */
+  async createApiSecret(): Promise<void> {
+    this.#apiToken = randomToken();
+    await this.createSecret('ryla-secrets', { RYLA_API_TOKEN: this.#apiToken });
+  }
+
+  /** Token of the bearer auth, once {@link createApiSecret} has made it. */
+  get apiToken(): string | undefined {
+    return this.#apiToken;
   }
 
   /** Deploys apps/modal with the real `modal deploy`: the app of an endpoint, or the generic one. */

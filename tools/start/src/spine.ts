@@ -12,17 +12,17 @@ import {
   modal,
   runpod,
 } from '@ryla/business';
-import { type EndpointDefinition, type InputValue, parseInputText } from '@ryla/workflow';
+import { type EndpointConfig, type EndpointDefinition, type InputValue, parseInputText } from '@ryla/workflow';
 
-import { type LocalClouds, randomToken } from './clouds.ts';
+import type { LocalClouds } from './clouds.ts';
 import { samePictures } from './picture-comparison.ts';
 import type { ProgressDisplay } from './progress-display.ts';
 import type { StartReport, StartResult } from './result-table.ts';
 import type { Backend, StartOptions } from './start-options.ts';
 
-/** Id of the endpoint on the local RunPod. */
-export function runpodEndpointId(endpoint: string): string {
-  return `local-${endpoint}`;
+/** Id of an endpoint on RunPod: the one its endpoint.json names; on the local RunPod its name will do. */
+export function runpodEndpointId({ name, providers }: EndpointConfig): string {
+  return providers.runpod.endpointId ?? name;
 }
 
 /** Deploys what the chosen backends need, with the real tools, and returns an adapter for each. */
@@ -37,7 +37,7 @@ export async function bringUp(
   const adapters: Partial<Record<Backend, Adapter>> = {};
   if (backends.includes('modal')) {
     const done = display.step('modal deploy: apps/modal and the endpoint');
-    await clouds.createSecret('ryla-secrets', { RYLA_API_TOKEN: randomToken() });
+    await clouds.createApiSecret();
     const [, { app, apiUrl }] = await Promise.all([clouds.deployModal(), clouds.deployModal(name)]);
     const { proxyKey: key, proxySecret: secret } = clouds.description.modal;
     adapters.modal = modal({
@@ -49,7 +49,7 @@ export async function bringUp(
   }
   if (backends.includes('runpod')) {
     const done = display.step('runpod worker');
-    const endpointId = runpodEndpointId(name);
+    const endpointId = runpodEndpointId(endpoint.config);
     await clouds.registerRunpodWorker(endpointId);
     const { apiUrl, apiKey } = clouds.description.runpod;
     adapters.runpod = runpod({ apiUrl, apiKey, endpointId, http: createHttpClient() });

@@ -8,7 +8,7 @@ import { listEndpoints, loadEndpoint } from '@ryla/workflow/node';
 
 import { CommandFailed } from './child-process.ts';
 import { LocalClouds } from './clouds.ts';
-import { howToUse } from './clouds-help.ts';
+import { forgetClouds, howToUse } from './clouds-help.ts';
 import { createProgressDisplay } from './progress-display.ts';
 import { setUpPython } from './python-environment.ts';
 import { renderReport } from './result-table.ts';
@@ -73,7 +73,7 @@ async function main(argv: readonly string[]): Promise<number> {
     if (options.keep) {
       const text = await howToUse(clouds, workspaceRoot, {
         endpoint: options.endpoint,
-        runpodEndpointId: runpodEndpointId(options.endpoint),
+        runpodEndpointId: runpodEndpointId(endpoint.config),
       });
       (options.json ? console.error : console.log)(
         `${text}\nThe local clouds keep running. Press Ctrl-C to stop them.`,
@@ -86,6 +86,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return succeeded ? 0 : 1;
   } finally {
     display.close();
+    if (options.keep) await forgetClouds(workspaceRoot);
     await clouds.stop();
   }
 }
