@@ -1,4 +1,4 @@
-/** `nx run workflow:schema`: writes schema/endpoint.schema.json from the zod schema. */
+/** Writes schema/endpoint.schema.json from the zod schema; the README says how to run it. */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 

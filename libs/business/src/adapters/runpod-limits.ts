@@ -1,4 +1,4 @@
-/** RunPod's published limits (docs read 2026-11-24; the page of each is named in docs/backends.md). */
+/** RunPod's published limits (docs read 2026-11-24; sources: docs/backends.md). */
 export const RUNPOD_LIMITS = {
   /** Bytes of a POST /run body. */
   runBodyBytes: 10 * 1024 * 1024,
