@@ -12,7 +12,12 @@ import {
   modal,
   runpod,
 } from '@ryla/business';
-import { type EndpointConfig, type EndpointDefinition, type InputValue, parseInputText } from '@ryla/workflow';
+import {
+  type EndpointConfig,
+  type EndpointDefinition,
+  type InputValue,
+  parseInputText,
+} from '@ryla/workflow';
 
 import type { LocalClouds } from './clouds.ts';
 import { samePictures } from './picture-comparison.ts';
