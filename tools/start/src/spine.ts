@@ -114,7 +114,9 @@ export async function runEverywhere(
       }
     }),
   );
-  return { results, pixelsEqual: await samePictures(results.map((result) => result.outputs)) };
+  const comparable = results.every((result) => result.status === 'succeeded');
+  const pixelsEqual = comparable ? await samePictures(results.map((result) => result.outputs)) : null;
+  return { results, pixelsEqual };
 }
 
 function failed(
