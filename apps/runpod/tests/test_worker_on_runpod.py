@@ -124,6 +124,15 @@ async def test_comfyui_killed_in_mid_job_is_the_cause_and_the_next_job_succeeds(
     assert after["output"]["timings"]["bootMs"] > 0
 
 
+async def test_a_job_that_is_submitted_twice_runs_once_and_says_where(cloud: Cloud, tmp_path: Path) -> None:
+    await register(cloud, RYLA_CLAIMS_DIR=str(tmp_path / "claims"))
+    job = {"workflow": workflow(), "jobId": str(uuid.uuid4())}
+    first = await cloud.ended(await cloud.run(job))
+    assert (first["status"], first["output"]["attempt"]) == ("COMPLETED", 1)
+    second = error_of(await cloud.ended(await cloud.run(job)))
+    assert (second["code"], second["details"]["runpodJobId"]) == ("already_claimed", first["id"])
+
+
 async def test_a_comfyui_that_does_not_start_fails_the_job_with_its_last_words(
     cloud: Cloud, tmp_path: Path
 ) -> None:

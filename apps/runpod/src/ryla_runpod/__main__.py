@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import runpod
-from comfy_worker import EngineConfig, EngineUnavailable, Worker, WorkerError
+from comfy_worker import DirectoryClaims, EngineConfig, EngineUnavailable, Worker, WorkerError
 from runpod.serverless.modules.rp_progress import progress_update
 
-from .handler import Handler, models_directory
+from .handler import Handler, claims_directory, models_directory
 
 
 def main() -> None:
@@ -35,7 +35,13 @@ def main() -> None:
         # Ending here would leave the jobs in the queue while workers come and go. The first job tries the
         # start again, and fails with the cause.
         print(f"ComfyUI did not start: {error.message} {error.details or ''}", file=sys.stderr, flush=True)
-    handler = Handler(worker, lambda job, progress: progress_update(dict(job), progress))
+    folder = claims_directory(environ)
+    claims = DirectoryClaims(folder) if folder is not None else None
+    if claims is None:
+        print("No network volume: a job that is delivered twice may run twice (RYLA_CLAIMS_DIR).", flush=True)
+    else:
+        claims.prune()
+    handler = Handler(worker, lambda job, progress: progress_update(dict(job), progress), claims)
 
     async def handle(job: Mapping[str, Any]) -> dict[str, Any]:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(handler(job), loop))

@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from comfy_worker import EngineUnavailable, Job, LogLine, OutputReady, Preview, Progress, Worker, WorkerError
+from comfy_worker import (
+    DirectoryClaims,
+    EngineUnavailable,
+    Job,
+    LogLine,
+    OutputReady,
+    Preview,
+    Progress,
+    Worker,
+    WorkerError,
+)
 
 from .payload import Payload, parse_payload
 from .result import to_result
@@ -20,7 +30,18 @@ PROGRESS_INTERVAL = 0.25
 MODEL_FOLDERS = ("/runpod-volume/models", "/workspace/models", "/root/models")
 """Where models are: the network volume in a serverless worker, in a pod, and the image itself."""
 
+NETWORK_VOLUME = Path("/runpod-volume")
+"""Where RunPod mounts the endpoint's network volume."""
+
 Report = Callable[[Mapping[str, Any], Any], None]
+
+
+def claims_directory(environ: Mapping[str, str]) -> Path | None:
+    """Where claims are kept: RYLA_CLAIMS_DIR, or the network volume; None where neither is there."""
+    given = environ.get("RYLA_CLAIMS_DIR")
+    if given:
+        return Path(given)
+    return NETWORK_VOLUME / ".ryla/claims" if NETWORK_VOLUME.is_dir() else None
 
 
 def models_directory(environ: Mapping[str, str]) -> str | None:
@@ -33,9 +54,10 @@ def models_directory(environ: Mapping[str, str]) -> str | None:
 class Handler:
     """Runs jobs one after the other on one worker."""
 
-    def __init__(self, worker: Worker, report: Report) -> None:
+    def __init__(self, worker: Worker, report: Report, claims: DirectoryClaims | None = None) -> None:
         self._worker = worker
         self._report = report
+        self._claims = claims
         self._worker_id = os.environ.get("RUNPOD_POD_ID", "")
         self._turn = asyncio.Lock()
 
@@ -44,8 +66,15 @@ class Handler:
         async with self._turn:
             try:
                 payload = parse_payload(job.get("input"), str(job["id"]))
-                await self._worker.ensure_ready()
-                return await self._run(job, payload)
+                if self._claims is None:
+                    await self._worker.ensure_ready()
+                    return await self._run(job, payload)
+                holder = {"runpodJobId": str(job["id"]), "worker": self._worker_id}
+                async with self._claims.claim(payload.job_id, holder) as claim:
+                    await self._worker.ensure_ready()
+                    result = await self._run(job, payload)
+                    claim.commit()
+                    return {**result, "attempt": claim.attempt}
             except WorkerError as error:
                 await self._worker.recover(error)
                 failure: dict[str, Any] = {"error": json.dumps(error.to_json(), ensure_ascii=False)}

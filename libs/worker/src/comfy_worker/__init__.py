@@ -1,5 +1,6 @@
 """comfy_worker runs one ComfyUI workflow on one ComfyUI, and knows no cloud."""
 
+from .claims import Claim, DirectoryClaims
 from .client import ComfyClient, Message
 from .engine import EngineConfig
 from .errors import (
@@ -7,6 +8,7 @@ from .errors import (
     EngineNotConfigured,
     EngineUnavailable,
     InputFileRejected,
+    JobAlreadyClaimed,
     JobCanceled,
     JobTimedOut,
     NodeFailed,
@@ -22,8 +24,10 @@ from .process import ComfyProcess
 from .worker import Worker
 
 __all__ = [
+    "Claim",
     "ComfyClient",
     "ComfyProcess",
+    "DirectoryClaims",
     "EngineConfig",
     "EngineCrashed",
     "EngineNotConfigured",
@@ -31,6 +35,7 @@ __all__ = [
     "InputFile",
     "InputFileRejected",
     "Job",
+    "JobAlreadyClaimed",
     "JobCanceled",
     "JobEvent",
     "JobRun",

@@ -84,6 +84,12 @@ class OutOfMemory(NodeFailed):
     code = "out_of_memory"
 
 
+class JobAlreadyClaimed(WorkerError):
+    """Another delivery of the same job runs it, or has its result; `details` says which."""
+
+    code = "already_claimed"
+
+
 class JobCanceled(WorkerError):
     """The job was canceled: by its caller, or by an interrupt at ComfyUI."""
 
