@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { isApiWorkflow, MAXIMUM_DEPTH, MAXIMUM_NODES, parseApiWorkflow } from './api-workflow.ts';
+import { isApiWorkflow, MAXIMUM_NODES, parseApiWorkflow } from './api-workflow.ts';
+import { MAXIMUM_DEPTH } from './json-value.ts';
 import { WorkflowError } from './workflow-error.ts';
 
 function refusal(value: unknown): WorkflowError {

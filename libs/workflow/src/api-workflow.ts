@@ -1,7 +1,5 @@
+import { describe, isForbidden, isObject, type Json, valueProblem } from './json-value.ts';
 import { WorkflowError } from './workflow-error.ts';
-
-/** Any JSON value. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** A link to an output of another node: `[nodeId, outputIndex]`. */
 export type Link = readonly [nodeId: string, output: number];
@@ -10,7 +8,18 @@ export type Link = readonly [nodeId: string, output: number];
 export interface ApiNode {
   readonly class_type: string;
   readonly inputs: Readonly<Record<string, Json>>;
-  readonly _meta?: { readonly title?: string };
+  readonly _meta?: ApiNodeMeta;
+}
+
+/** What the page remembers about a node; ComfyUI ignores it. */
+export interface ApiNodeMeta {
+  readonly title?: string;
+  /** The node's package in the Comfy registry: in API format the only identity of a custom node. */
+  readonly cnr_id?: string;
+  /** The node's repository on GitHub, `user/name`, where its package is not in the registry. */
+  readonly aux_id?: string;
+  /** Version or commit of the package. */
+  readonly ver?: string;
 }
 
 /** A ComfyUI workflow in API format ("Save (API Format)"): nodes by id. */
@@ -18,15 +27,6 @@ export type ApiWorkflow = Readonly<Record<string, ApiNode>>;
 
 /** Most nodes that a workflow may have; the largest published ones have some hundreds. */
 export const MAXIMUM_NODES = 20_000;
-
-/** Deepest nesting of constant values in an input. */
-export const MAXIMUM_DEPTH = 64;
-
-/** Keys that could reach an object's prototype when copied carelessly. */
-function isForbidden(key: string): boolean {
-  // Comparisons, because a Set costs a hash look-up for each of hundreds of inputs.
-  return key === '__proto__' || key === 'constructor' || key === 'prototype';
-}
 
 /** Something wrong with a workflow, and where. */
 export interface WorkflowProblem {
@@ -71,7 +71,7 @@ export function isUiWorkflow(value: unknown): boolean {
   return (
     isObject(value) &&
     Array.isArray(value['nodes']) &&
-    (Array.isArray(value['links']) || 'last_node_id' in value)
+    (Array.isArray(value['links']) || 'last_node_id' in value || 'state' in value)
   );
 }
 
@@ -142,28 +142,6 @@ function linkProblem(nodes: Record<string, unknown>, [target, output]: Link): st
   return undefined;
 }
 
-function valueProblem(value: unknown): string | undefined {
-  const stack: [unknown, number][] = [[value, 0]];
-  for (let entry = stack.pop(); entry !== undefined; entry = stack.pop()) {
-    const [current, depth] = entry;
-    if (depth > MAXIMUM_DEPTH) return `values are nested deeper than ${MAXIMUM_DEPTH} levels.`;
-    if (current === null || typeof current === 'string' || typeof current === 'boolean') continue;
-    if (typeof current === 'number') {
-      if (!Number.isFinite(current)) return `${String(current)} is not a JSON number.`;
-    } else if (Array.isArray(current)) {
-      for (const item of current) stack.push([item, depth + 1]);
-    } else if (isObject(current)) {
-      for (const key of Object.keys(current)) {
-        if (isForbidden(key)) return `the key "${key}" is not allowed.`;
-        stack.push([current[key], depth + 1]);
-      }
-    } else {
-      return `${describe(current)} is not a JSON value.`;
-    }
-  }
-  return undefined;
-}
-
 /** Depth-first without recursion; a node met while it is still open closes a cycle. */
 function cycleProblem(workflow: ApiWorkflow, ids: readonly string[]): WorkflowProblem | undefined {
   const OPEN = 1;
@@ -203,14 +181,4 @@ function sourcesOf(node: ApiNode | undefined): string[] {
 
 function problem(message: string, nodeId?: string, input?: string): WorkflowProblem {
   return { message, nodeId, input };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function describe(value: unknown): string {
-  if (value === null) return 'null';
-  if (Array.isArray(value)) return 'a list';
-  return typeof value === 'undefined' ? 'nothing' : `a ${typeof value}`;
 }

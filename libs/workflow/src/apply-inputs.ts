@@ -1,6 +1,7 @@
-import type { ApiWorkflow, Json } from './api-workflow.ts';
+import type { ApiWorkflow } from './api-workflow.ts';
 import type { EndpointConfig, EndpointInput } from './endpoint-config.ts';
 import type { FileInput, InputValue, InputValues } from './endpoint-definition.ts';
+import type { Json } from './json-value.ts';
 import { WorkflowError } from './workflow-error.ts';
 
 /** A file that must reach ComfyUI under `name` before the workflow runs. */
@@ -93,12 +94,19 @@ function stagedFile(endpoint: string, input: string, value: InputValue, isDefaul
     return { input, name: stagedName(input, value), source: { defaultFile: value } };
   if (typeof value === 'object' && 'path' in value)
     return { input, name: stagedName(input, value.path), source: value };
+  if (typeof value === 'object' && 'url' in value)
+    return { input, name: stagedName(input, value.name ?? pathOf(value.url)), source: value };
   if (typeof value === 'object') return { input, name: stagedName(input, value.name), source: value };
   throw new WorkflowError(
     'invalid_input',
-    `Input "${input}" of endpoint ${endpoint} is a file: give { path } or { name, bytes }.`,
+    `Input "${input}" of endpoint ${endpoint} is a file: give { path }, { url }, { name, bytes } or { name, stream }.`,
     { input },
   );
+}
+
+/** The path of an address, without its query: what tells the kind of the file. */
+function pathOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).pathname : '';
 }
 
 /** A plain file name that keeps the extension, by which ComfyUI knows the kind. */

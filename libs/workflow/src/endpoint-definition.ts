@@ -1,8 +1,19 @@
 import type { ApiWorkflow } from './api-workflow.ts';
 import type { EndpointConfig } from './endpoint-config.ts';
 
-/** A file given to an input: bytes with a name, or a path on this machine. */
-export type FileInput = { readonly name: string; readonly bytes: Uint8Array } | { readonly path: string };
+/**
+ * A file given to an input. Its name, or the last part of its path or address, tells its kind by the extension.
+ *
+ * - `bytes`: as they are.
+ * - `path`: a file on this machine, read when it is sent.
+ * - `stream`: a web ReadableStream, a Node Readable or any async iterable; it is read once, whatever becomes of the job.
+ * - `url`: an https address, fetched by the backend where it can do that, else by this machine.
+ */
+export type FileInput =
+  | { readonly name: string; readonly bytes: Uint8Array }
+  | { readonly path: string }
+  | { readonly name: string; readonly stream: AsyncIterable<Uint8Array> }
+  | { readonly url: string; readonly name?: string };
 
 /** What an input may hold. */
 export type InputValue = string | number | boolean | FileInput;

@@ -1,16 +1,22 @@
 export {
   type ApiNode,
+  type ApiNodeMeta,
   type ApiWorkflow,
   isApiWorkflow,
   isLink,
   isUiWorkflow,
-  type Json,
   type Link,
-  MAXIMUM_DEPTH,
   MAXIMUM_NODES,
   parseApiWorkflow,
   type WorkflowProblem,
 } from './api-workflow.ts';
+export { canonicalWorkflow, printWorkflow, workflowHash } from './canonical-workflow.ts';
+export {
+  convertUiWorkflow,
+  type ConvertOptions,
+  MAXIMUM_SUBGRAPH_DEPTH,
+  toApiWorkflow,
+} from './convert/ui-to-api.ts';
 export { applyInputs, type AppliedInputs, parseInputText, type StagedFile } from './apply-inputs.ts';
 export {
   endpointConfig,
@@ -31,4 +37,36 @@ export type {
   InputValues,
   OutputKind,
 } from './endpoint-definition.ts';
+export { ancestorsOf, deadNodes, findCycle, linksOf, outputNodes } from './graph-queries.ts';
+export { type Json, type JsonObject, MAXIMUM_DEPTH } from './json-value.ts';
+export {
+  type DeclaredInput,
+  findClass,
+  type InputDeclaration,
+  inputsOf,
+  type NodeClass,
+  type ObjectInfo,
+  parseObjectInfo,
+} from './object-info.ts';
+export { type ParsedWorkflow, parseWorkflow } from './parse-workflow.ts';
+export {
+  parseUiWorkflow,
+  type UiInput,
+  type UiLinkObject,
+  type UiLinkTuple,
+  type UiNode,
+  type UiNodeId,
+  type UiOutput,
+  type UiSlotType,
+  type UiSubgraph,
+  type UiSubgraphSlot,
+  type UiWorkflow,
+} from './ui-workflow.ts';
+export {
+  type ValidateOptions,
+  validateWorkflow,
+  type ValidationCode,
+  type ValidationProblem,
+} from './validate-workflow.ts';
+export { diffWorkflows, type WorkflowChange } from './workflow-diff.ts';
 export { WorkflowError, type WorkflowErrorCode } from './workflow-error.ts';

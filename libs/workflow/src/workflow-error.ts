@@ -2,6 +2,8 @@
 export type WorkflowErrorCode =
   | 'invalid_workflow'
   | 'workflow_format_ui'
+  | 'invalid_object_info'
+  | 'unknown_class'
   | 'invalid_endpoint'
   | 'invalid_input'
   | 'unknown_input'
@@ -17,17 +19,25 @@ export class WorkflowError extends Error {
   readonly nodeId: string | undefined;
   /** Input of the node, or of the endpoint. */
   readonly input: string | undefined;
+  /** For `unknown_class`: the classes that the object_info lacks, sorted. */
+  readonly classes: readonly string[];
 
   constructor(
     code: WorkflowErrorCode,
     message: string,
-    options: { readonly nodeId?: string; readonly input?: string; readonly cause?: unknown } = {},
+    options: {
+      readonly nodeId?: string;
+      readonly input?: string;
+      readonly classes?: readonly string[];
+      readonly cause?: unknown;
+    } = {},
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.name = 'WorkflowError';
     this.code = code;
     this.nodeId = options.nodeId;
     this.input = options.input;
+    this.classes = options.classes ?? [];
   }
 
   /** Recognises the error across copies of this package. */
