@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -16,10 +17,46 @@ import httpx
 import pytest
 from local_clouds import cli
 from local_clouds.modal import LocalModal, ModalSettings
+from local_clouds.modal.call_history import Retention
 from local_clouds.modal.launcher import ContainerSettings
 
 SAMPLE = Path(__file__).with_name("sample_app.py")
 PROXY = {"Modal-Key": "wk-local", "Modal-Secret": "ws-local"}
+
+
+@dataclass
+class Run:
+    """How a run of the client ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Client:
+    """The real client; see forked_client.py."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("forked_client.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, arguments: tuple[str, ...], script: Path | None, cwd: Path, env: dict[str, str]) -> Run:
+        job = {"argv": arguments, "script": str(script or ""), "cwd": str(cwd), "env": env}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._process.stdout.readline())
+        return Run(answer["code"], answer["out"], answer["err"])
+
+    def stop(self) -> None:
+        self._process.communicate(timeout=10)
 
 
 @dataclass
@@ -28,12 +65,10 @@ class Cloud:
 
     modal: LocalModal
     folder: Path
+    forked: Client
 
-    def client(
-        self, *arguments: str, script: Path | None = None, **environ: str
-    ) -> subprocess.CompletedProcess[str]:
+    def client(self, *arguments: str, script: Path | None = None, **environ: str) -> Run:
         """Runs the `modal` command, or a Python script, as a user would."""
-        command = [sys.executable, str(script)] if script else [sys.executable, "-m", "modal"]
         # FORCE_COLOR, which task runners set, colours even `--json`.
         kept = {
             name: value
@@ -41,15 +76,13 @@ class Cloud:
             if not name.startswith("MODAL") and name != "FORCE_COLOR"
         }
         env = {**kept, **self.modal.environment(), "NO_COLOR": "1", "COLUMNS": "200", **environ}
-        return subprocess.run(
-            [*command, *arguments],
-            capture_output=True,
-            text=True,
-            env=env,
-            cwd=self.folder,
-            timeout=60,
-            check=False,
-        )
+        return self.forked.run(arguments, script, self.folder, env)
+
+    def listed(self, *arguments: str) -> Any:
+        """What a command prints with `--json`."""
+        done = self.client(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     def python(self, code: str) -> str:
         """Runs some lines against the deployed app with the real SDK."""
@@ -85,7 +118,7 @@ class Cloud:
         )
 
 
-def running(folder: Path, **settings: Any) -> Iterator[Cloud]:
+def running(folder: Path, retention: Retention | None = None, **settings: Any) -> Iterator[Cloud]:
     """Runs a local Modal in a thread until the test is done."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -98,24 +131,33 @@ def running(folder: Path, **settings: Any) -> Iterator[Cloud]:
     containers = ContainerSettings(python, {}, cli.keep_visible(python, {}), **settings)
 
     async def make() -> LocalModal:
-        made = LocalModal(ModalSettings(folder / "state", containers, web_timeout=1.5), lambda line: None)
+        made = LocalModal(
+            ModalSettings(folder / "state", containers, web_timeout=1.5, retention=retention or Retention()),
+            lambda line: None,
+        )
         await made.start()
         return made
 
     modal = wait(make())
+    client = Client()
     try:
-        yield Cloud(modal, folder)
+        yield Cloud(modal, folder, client)
     finally:
+        client.stop()
         wait(modal.stop())
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
 
-@pytest.fixture(scope="module")
+KEPT = 40
+"""Finished calls that the tests' Modal keeps."""
+
+
+@pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A local Modal with the sample app deployed by `modal deploy`."""
-    for made in running(tmp_path_factory.mktemp("modal")):
+    for made in running(tmp_path_factory.mktemp("modal"), Retention(calls=KEPT)):
         secret = made.client("secret", "create", "sample-secret", "SECRET_VALUE=hush")
         assert secret.returncode == 0, secret.stderr
         deployed = made.client("deploy", str(SAMPLE), "--tag", "v1")

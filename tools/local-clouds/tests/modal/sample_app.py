@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 
 import modal
 
@@ -63,6 +64,14 @@ class Worker:
         return "slept"
 
     @modal.method()
+    async def meet(self, key):
+        """Ends when two inputs are in it at once."""
+        self.met = getattr(self, "met", 0) + 1
+        while self.met < 2:
+            await asyncio.sleep(0.01)
+        return "met"
+
+    @modal.method()
     def write(self, name, text):
         with open(f"/root/models/{name}", "w") as file:
             file.write(text)
@@ -117,6 +126,58 @@ def flaky(key):
     if count < 3:
         raise RuntimeError("not yet")
     return count
+
+
+@app.function(image=image, retries=modal.Retries(max_retries=1, initial_delay=0.0, backoff_coefficient=1.0))
+def picky(key, number):
+    """Fails its first attempt at 1, and every attempt at 2."""
+    attempt = notes[f"{key}-{number}"] = notes.get(f"{key}-{number}", 0) + 1
+    if number == 2 or (number == 1 and attempt == 1):
+        raise ValueError(f"not {number}")
+    return number * 10
+
+
+@app.function(
+    image=image,
+    timeout=1,
+    retries=modal.Retries(max_retries=1, initial_delay=0.0, backoff_coefficient=1.0),
+)
+def stuck(key, attempts):
+    """Hangs in its first attempts."""
+    attempt = notes[key] = notes.get(key, 0) + 1
+    if attempt <= attempts:
+        threading.Event().wait()
+    return attempt
+
+
+@app.function(image=image, timeout=2, max_containers=1)
+@modal.concurrent(max_inputs=2)
+async def neighbour(key, hangs):
+    """One input hangs; one beside it, started later, ends when it may."""
+    if hangs:
+        await asyncio.sleep(1)
+        await notes.put.aio(f"{key}-half", True)
+        await asyncio.Event().wait()
+    attempt = await notes.get.aio(key, 0) + 1
+    await notes.put.aio(key, attempt)
+    while not await notes.contains.aio(f"{key}-free"):
+        await asyncio.sleep(0.02)
+    return attempt
+
+
+@app.function(image=image)
+def shout(word):
+    print("shouting", word)
+    return square.remote(4) + 1
+
+
+@app.function(image=image, scaledown_window=2)
+async def wait(key):
+    attempt = await notes.get.aio(key, 0) + 1
+    await notes.put.aio(key, attempt)
+    while not await notes.get.aio(f"{key}-free"):
+        await asyncio.sleep(0.02)
+    return attempt
 
 
 @app.function(image=image)

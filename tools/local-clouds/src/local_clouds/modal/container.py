@@ -27,6 +27,9 @@ class Container:
     idle_since: float = field(default_factory=time.monotonic)
     inputs: dict[str, Input] = field(default_factory=dict[str, "Input"])
     stopping: bool = False
+    evicted: bool = False
+    """It is ended for a reason that is none of its inputs': they run again elsewhere."""
+    ended_at: float = 0.0
     process: asyncio.subprocess.Process | None = None
     failure: api_pb2.GenericResult | None = None
     """What the runtime reported when it could not start or ended badly."""
@@ -36,6 +39,15 @@ class Container:
     supervisor: asyncio.Task[None] | None = None
     handled: int = 0
     """Inputs answered so far."""
+    latest: Input | None = None
+    """The input it took last."""
+
+    @property
+    def logging_for(self) -> Input | None:
+        """The input that a line of output belongs to, as far as it can be told: of several at once, none."""
+        if len(self.inputs) > 1:
+            return None
+        return next(iter(self.inputs.values()), self.latest)
 
     def to_json(self) -> dict[str, Any]:
         """For the control route."""

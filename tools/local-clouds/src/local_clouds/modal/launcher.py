@@ -104,6 +104,7 @@ class Launcher:
             f"[{function.app.name} {function.name}] container {container.id} started, pid {container.process.pid}"
         )
         await follow_to_end(container.process, lambda line: self._logged(container, line))
+        function.app.logs.put(api_pb2.TaskLogsBatch(task_id=container.id, eof=True))
         self._log(
             f"[{function.app.name} {function.name}] container {container.id} ended, code {container.process.returncode}"
         )
@@ -111,12 +112,24 @@ class Launcher:
     def _logged(self, container: Container, line: str) -> None:
         function = container.function
         self._log(f"[{function.app.name} {function.name}] {line.rstrip()}")
+        item = container.logging_for
+        input_id, call_id = (item.id, item.call.id) if item is not None else ("", "")
+        entry = api_pb2.TaskLogs(
+            data=line,
+            timestamp=time.time(),
+            timestamp_ns=time.time_ns(),
+            file_descriptor=api_pb2.FILE_DESCRIPTOR_STDOUT,
+            container_id=container.id,
+            input_id=input_id,
+            function_call_id=call_id,
+        )
         function.app.logs.put(
-            api_pb2.TaskLogs(
-                data=line,
-                timestamp=time.time(),
-                file_descriptor=api_pb2.FILE_DESCRIPTOR_STDOUT,
-                container_id=container.id,
+            api_pb2.TaskLogsBatch(
+                items=[entry],
+                task_id=container.id,
+                function_id=function.id,
+                root_function_id=function.base_id or function.id,
+                input_id=input_id,
             )
         )
 

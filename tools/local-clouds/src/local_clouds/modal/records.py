@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from modal_proto import api_pb2
 
+from .call_history import CallHistory
+
 if TYPE_CHECKING:
     from .container import Container
 
@@ -26,6 +28,12 @@ DEFAULT_SCALEDOWN_WINDOW = 60
 LOCAL_CONTAINER_CAP = 4
 """Containers of one function at once when it sets no max_containers; Modal has no such cap."""
 
+LOG_LIMIT = 20_000
+"""Log entries of one app that are kept."""
+
+ENDED_CONTAINERS = 1000
+"""Containers that are still known after their end."""
+
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -35,16 +43,25 @@ def new_id(prefix: str) -> str:
 
 
 class Channel:
-    """A list of messages that grows, with readers that wait for more."""
+    """A list of messages that grows, with readers that wait for more.
 
-    def __init__(self) -> None:
+    With a `limit`, the oldest messages go when there are too many; indices count them on.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
         self.items: list[Any] = []
+        self.dropped = 0
         self.closed = False
+        self._limit = limit
         self._changed = asyncio.Event()
 
     def put(self, item: Any) -> None:
         """Adds a message."""
         self.items.append(item)
+        if self._limit is not None and len(self.items) > self._limit * 1.1:
+            surplus = len(self.items) - self._limit
+            del self.items[:surplus]
+            self.dropped += surplus
         self._wake()
 
     def close(self) -> None:
@@ -60,9 +77,10 @@ class Channel:
         """Messages with their index, from `start` on, until the channel is closed."""
         index = start
         while True:
-            while index < len(self.items):
-                yield index, self.items[index]
-                index += 1
+            index = max(index, self.dropped)
+            while index < self.dropped + len(self.items):
+                yield index, self.items[index - self.dropped]
+                index = max(index + 1, self.dropped)
             if self.closed:
                 return
             await self._changed.wait()
@@ -93,6 +111,7 @@ class Deployment:
     class_ids: dict[str, str]
     definitions: dict[str, tuple[api_pb2.Function, api_pb2.FunctionData]]
     commit_info: api_pb2.CommitInfo | None = None
+    kind: Any = api_pb2.DEPLOYMENT_TYPE_STANDARD
     rollback_version: int = 0
 
 
@@ -106,11 +125,12 @@ class AppRecord:
     state: Any = 0
     created_at: float = field(default_factory=time.time)
     stopped_at: float = 0.0
+    stopped_by: str = ""
     function_ids: dict[str, str] = field(default_factory=dict[str, str])
     class_ids: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, str] = field(default_factory=dict[str, str])
     history: list[Deployment] = field(default_factory=list[Deployment])
-    logs: Channel = field(default_factory=Channel)
+    logs: Channel = field(default_factory=lambda: Channel(LOG_LIMIT))
 
     @property
     def running(self) -> bool:
@@ -136,12 +156,14 @@ class Call:
     data_in: Channel = field(default_factory=Channel)
     data_out: Channel = field(default_factory=Channel)
     invocation_type: Any = 0
+    parent_input_id: str = ""
     web: bool = False
-
-    @property
-    def unfinished(self) -> int:
-        """Inputs without an output."""
-        return sum(not item.done for item in self.inputs)
+    answered: bool = False
+    """Whether a web client has got the whole answer: nobody can ask for it again."""
+    unfinished: int = 0
+    """Inputs without an output."""
+    blobs: list[str] = field(default_factory=list[str])
+    """Ids of blobs that arguments and results are in."""
 
 
 @dataclass
@@ -152,10 +174,23 @@ class Input:
     index: int
     item: api_pb2.FunctionInput
     id: str = field(default_factory=lambda: new_id("in"))
+    enqueued_at: float = field(default_factory=time.time)
     retry_count: int = 0
-    done: bool = False
     container: Container | None = None
+    last_container: Container | None = None
+    """The container of the latest attempt."""
     started_at: float = 0.0
+    """When the latest attempt began."""
+    deadline: float = float("inf")
+    """Monotonic time at which the running attempt times out."""
+    finished_at: float = 0.0
+    status: Any = 0
+    """GenericStatus of the output; unspecified (0) until there is one."""
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an output."""
+        return self.finished_at > 0
 
 
 @dataclass
@@ -168,6 +203,9 @@ class FunctionRecord:
     data: api_pb2.FunctionData | None = None
     params: bytes = b""
     base_id: str | None = None
+    options: Any = None
+    """FunctionOptions of a variant: what `with_options` and its like changed."""
+    created_at: float = field(default_factory=time.time)
     pending: deque[Input] = field(default_factory=deque["Input"])
     containers: list[Container] = field(default_factory=list["Container"])
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -185,6 +223,19 @@ class FunctionRecord:
         """Inputs that one container runs at once."""
         target = self.definition.target_concurrent_inputs
         return max(1, self.definition.max_concurrent_inputs, target)
+
+    @property
+    def settings(self) -> api_pb2.AutoscalerSettings:
+        """What the autoscaler goes by: the definition's settings under those of the latest update."""
+        settings = api_pb2.AutoscalerSettings(
+            min_containers=self.min_containers,
+            max_containers=self._setting("max_containers", self.definition.concurrency_limit),
+            buffer_containers=self.buffer_containers,
+            scaledown_window=int(self.scaledown_window),
+        )
+        if self.override is not None:
+            settings.MergeFrom(self.override)
+        return settings
 
     def _setting(self, name: str, fallback: int) -> int:
         for settings in (self.override, self.definition.autoscaler_settings):
@@ -223,6 +274,18 @@ class FunctionRecord:
     def startup_timeout(self) -> float:
         """Seconds that a container may take until it asks for inputs."""
         return self.definition.startup_timeout_secs or self.timeout
+
+
+@dataclass
+class EnvironmentRecord:
+    """An environment and its settings."""
+
+    name: str
+    web_suffix: str = ""
+    image_builder_version: str = ""
+    """Empty: the workspace's."""
+    id: str = field(default_factory=lambda: new_id("en"))
+    created_at: float = field(default_factory=time.time)
 
 
 @dataclass
@@ -276,22 +339,29 @@ class Registry:
 class State:
     """Everything. One per local Modal; used from one event loop."""
 
-    environments: dict[str, float] = field(default_factory=lambda: {DEFAULT_ENVIRONMENT: time.time()})
+    environments: dict[str, EnvironmentRecord] = field(
+        default_factory=lambda: {DEFAULT_ENVIRONMENT: EnvironmentRecord(DEFAULT_ENVIRONMENT)}
+    )
+    default_environment: str = DEFAULT_ENVIRONMENT
     apps: dict[str, AppRecord] = field(default_factory=dict[str, AppRecord])
     functions: dict[str, FunctionRecord] = field(default_factory=dict[str, FunctionRecord])
     bound: dict[tuple[str, bytes, bytes], str] = field(default_factory=dict[tuple[str, bytes, bytes], str])
     images: dict[str, api_pb2.Image] = field(default_factory=dict[str, api_pb2.Image])
     image_order: dict[bytes, str] = field(default_factory=dict[bytes, str])
     mounts: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
-    calls: dict[str, Call] = field(default_factory=dict[str, Call])
+    calls: CallHistory = field(default_factory=CallHistory)
     inputs: dict[str, Input] = field(default_factory=dict[str, Input])
+    ended: deque[Container] = field(default_factory=lambda: deque["Container"](maxlen=ENDED_CONTAINERS))
     web: dict[str, WebEndpoint] = field(default_factory=dict[str, WebEndpoint])
-    attempts: dict[str, Input] = field(default_factory=dict[str, Input])
     secrets: Registry = field(default_factory=lambda: Registry("st", "Secret"))
     dicts: Registry = field(default_factory=lambda: Registry("di", "Dict"))
     queues: Registry = field(default_factory=lambda: Registry("qu", "Queue"))
     volumes: Registry = field(default_factory=lambda: Registry("vo", "Volume"))
     rpc_counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def registries(self) -> tuple[Registry, ...]:
+        """Objects of every kind that has names."""
+        return (self.secrets, self.dicts, self.queues, self.volumes)
 
     def deployed(self, environment: str, name: str) -> AppRecord | None:
         """The app deployed under a name."""
@@ -304,3 +374,11 @@ class State:
     def containers(self) -> list[Container]:
         """Every container that runs."""
         return [container for function in self.functions.values() for container in function.containers]
+
+    def container(self, container_id: str) -> Container | None:
+        """The container with this id, running or ended not long ago."""
+        return next((c for c in (*self.containers(), *self.ended) if c.id == container_id), None)
+
+    def family(self, function_id: str) -> list[FunctionRecord]:
+        """A function and its variants."""
+        return [f for f in self.functions.values() if function_id in (f.id, f.base_id)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
@@ -12,12 +14,39 @@ from modal_proto import api_grpc, api_pb2
 
 SERVICE: Any = api_pb2.DESCRIPTOR.services_by_name["ModalClient"]
 
+CLIENT_VERSION: ContextVar[str] = ContextVar("CLIENT_VERSION", default="")
+"""Version of the client whose RPC is being answered."""
+
+NOT_EMULATED = {
+    r"Attempt|Map": "the input plane (which it never offers to a client)",
+    r"FunctionRetryInputs": "retries by the client (failed inputs are retried by the server)",
+    r".*(TimeRangeStats|Metrics|CountRequests)|MetricsGetInfo|Server": "metrics, statistics over time and servers",
+    r"Sandbox|PersistentSandbox": "sandboxes",
+    r"TaskGetCommandRouterAccess|ContainerExec|FilesystemExec": "commands in running containers",
+    r"ContainerCheckpoint": "memory snapshots",
+    r"Image": "named images and image builds",
+    r"Endpoint": "endpoints",
+    r"Flash|ContainerServer|FunctionGetFlash": "flash servers",
+    r"SharedVolume": "network file systems (use a volume)",
+    r".*Billing": "billing",
+    r"AuditLog": "audit logs",
+    r"EnvironmentGetRoles|EnvironmentRole|Workspace|ServiceUser|Token|WebhookToken": (
+        "members, roles, tokens and settings of a workspace"
+    ),
+    r"Cluster|TaskCluster": "clusters",
+    r"Tunnel": "tunnels",
+    r"Proxy": "proxies",
+    r"AppPromote": "staged deployments",
+}
+"""What is missing, by the beginnings of the RPCs that it stands behind; the first that fits counts."""
+
 
 def unary(method: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[None]]:
     """An RPC with one answer: `async def Name(self, request) -> response`."""
 
     @wraps(method)
     async def handler(self: Any, stream: Any) -> None:
+        CLIENT_VERSION.set(stream.metadata.get("x-modal-client-version", ""))
         request = await stream.recv_message()
         await self.before(method.__name__)
         await stream.send_message(await method(self, request))
@@ -53,9 +82,12 @@ def refuse_the_rest(servicer: type) -> type:
 
 
 def _refusal(name: str) -> Callable[[Any, Any], Awaitable[None]]:
+    what = next((what for pattern, what in NOT_EMULATED.items() if re.match(pattern, name)), None)
+    missing = name if what is None else f"{what}: {name}"
+
     async def handler(self: Any, stream: Any) -> None:
         await stream.recv_message()
-        raise GRPCError(Status.UNIMPLEMENTED, f"The local Modal does not emulate {name}; the real Modal may.")
+        raise GRPCError(Status.UNIMPLEMENTED, f"The local Modal does not emulate {missing}")
 
     return handler
 

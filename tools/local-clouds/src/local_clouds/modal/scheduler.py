@@ -17,6 +17,7 @@ from modal_proto import api_pb2
 from ..child_process import end_child, exited, signal_group
 from ..faults import Faults
 from .container import Container
+from .function_options import data_with_options, with_options
 from .records import AppRecord, Call, FunctionRecord, Input, State, WebEndpoint
 
 TICK = 0.2
@@ -28,6 +29,8 @@ STOP_GRACE = 30.0
 SHUTDOWN_GRACE = 5.0
 """The same when the whole local Modal stops."""
 
+APP_STOPPED = "The app was stopped."
+
 SUBDOMAIN_LIMIT = 63
 """Longest label of a host name; Modal cuts longer ones and adds a hash."""
 
@@ -38,11 +41,20 @@ Launch = Callable[[Container], Awaitable[None]]
 class Scheduler:
     """Starts containers where inputs wait, ends idle ones, and answers inputs that no container will."""
 
-    def __init__(self, state: State, faults: Faults, launch: Launch, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        state: State,
+        faults: Faults,
+        launch: Launch,
+        log: Callable[[str], None],
+        drop_blob: Callable[[str], None],
+    ) -> None:
         self._state = state
         self._faults = faults
         self._launch = launch
         self._log = log
+        self._drop_blob = drop_blob
+        self._stopped = False
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop_task: asyncio.Task[None] | None = None
@@ -55,13 +67,13 @@ class Scheduler:
 
     async def stop(self) -> None:
         """Ends every container: exit hooks run, what does not end is killed."""
-        if self._loop_task is not None:
-            self._loop_task.cancel()
+        self._stopped = True
         containers = self._state.containers()
         await asyncio.gather(*(self._end(container, SHUTDOWN_GRACE) for container in containers))
-        for task in list(self._tasks):
+        unfinished = [*self._tasks, *([self._loop_task] if self._loop_task is not None else [])]
+        for task in unfinished:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*unfinished, return_exceptions=True)
 
     def wake(self) -> None:
         """Looks again soon."""
@@ -77,10 +89,10 @@ class Scheduler:
 
     def redefine(self, function_id: str, definition: api_pb2.Function, data: api_pb2.FunctionData) -> None:
         """Gives a function, and its instances with parameters, another definition."""
-        for function in self._state.functions.values():
-            if function_id in (function.id, function.base_id):
-                function.definition, function.data = definition, data
-                function.override = None
+        for function in self._state.family(function_id):
+            function.definition = with_options(definition, function.options)
+            function.data = data_with_options(data, function.options)
+            function.override = None
 
     async def published(self, app: AppRecord) -> None:
         """After a deployment: containers of the version before finish their inputs and end."""
@@ -97,16 +109,16 @@ class Scheduler:
         mine = [container for container in self._state.containers() if container.function.app is app]
         await asyncio.gather(*(self.stop_container(container, graceful=False) for container in mine))
 
-    async def stop_app(self, app: AppRecord) -> None:
+    async def stop_app(self, app: AppRecord, by: str = "") -> None:
         """Stops an app: no URL, no containers, its waiting inputs are canceled."""
         app.state = api_pb2.APP_STATE_STOPPED
-        app.stopped_at = time.time()
+        app.stopped_at, app.stopped_by = time.time(), by
         for label in [label for label, web in self._state.web.items() if self._app_of(web) is app]:
             del self._state.web[label]
         for function in self._state.functions.values():
             if function.app is app:
                 for item in list(function.pending):
-                    self._answer(item, Status.GENERIC_STATUS_TERMINATED, "The app was stopped.")
+                    self._answer(item, Status.GENERIC_STATUS_TERMINATED, APP_STOPPED)
         await self.replace_containers(app)
         app.logs.close()
 
@@ -119,7 +131,8 @@ class Scheduler:
         """The URL of a web function, which is served from now on."""
         if not config.type:
             return ""
-        label = subdomain(self.workspace, function.app, name, config.requested_suffix)
+        environment = self._state.environments[function.app.environment]
+        label = subdomain(self.workspace, environment.web_suffix, function.app, name, config.requested_suffix)
         self._state.web[label] = WebEndpoint(function.id, method, config)
         return f"http://{label}.localhost:{self.web_port}"
 
@@ -131,6 +144,7 @@ class Scheduler:
             function_type=shown.function_type,
             definition_id=f"de-{function.id}",
             app_id=function.app.id,
+            base_function_id=function.base_id or "",
             class_parameter_info=shown.class_parameter_info,
             function_schema=shown.function_schema,
             supported_input_formats=shown.supported_input_formats,
@@ -186,23 +200,36 @@ class Scheduler:
         """Adds an input to a call; a container will be found for it."""
         new = Input(call, index, item)
         call.inputs.append(new)
+        call.unfinished += 1
+        self._state.calls.resumed(call)
         self._state.inputs[new.id] = new
         self._queue(new)
         return new
 
-    def _queue(self, item: Input) -> None:
+    def _queue(self, item: Input, first: bool = False) -> None:
         function = item.call.function
-        function.pending.append(item)
+        if not function.app.running:
+            self._answer(item, Status.GENERIC_STATUS_TERMINATED, APP_STOPPED)
+            return
+        if first:
+            function.pending.appendleft(item)
+        else:
+            function.pending.append(item)
         event, function.arrived = function.arrived, asyncio.Event()
         event.set()
         self._scale(function)
 
     def hand_out(self, container: Container) -> Any:
         """The next waiting input, for a container that asked."""
-        item = container.function.pending.popleft()
-        item.container, item.started_at = container, time.monotonic()
+        function = container.function
+        item = function.pending.popleft()
+        item.container = item.last_container = container
+        container.latest = item
+        item.started_at = time.time()
+        if not item.call.web:
+            item.deadline = time.monotonic() + function.timeout
         container.inputs[item.id] = item
-        if self._faults.hit("kill-container", container.function.app.name) is not None and container.process:
+        if self._faults.hit("kill-container", function.app.name) is not None and container.process:
             signal_group(container.process.pid, signal.SIGKILL)
         return api_pb2.FunctionGetInputsItem(
             input_id=item.id,
@@ -218,8 +245,11 @@ class Scheduler:
         item = self._state.inputs.get(output.input_id)
         if item is None or item.done or (container is not None and output.input_id not in container.inputs):
             return
+        status = output.result.status
+        if container is not None and container.evicted and status == Status.GENERIC_STATUS_TERMINATED:
+            return  # it was interrupted, not canceled: it runs again elsewhere when this container is gone
         self._release(item)
-        if output.result.status == Status.GENERIC_STATUS_FAILURE and self._retry(item):
+        if status == Status.GENERIC_STATUS_FAILURE and self._retry(item):
             return
         self._finish(item, output.result, output.data_format)
 
@@ -251,21 +281,45 @@ class Scheduler:
         self._finish(item, Status(status=status, exception=exception), api_pb2.DATA_FORMAT_UNSPECIFIED)
 
     def _finish(self, item: Input, result: Any, data_format: Any) -> None:
-        item.done = True
-        item.call.outputs.put(
+        call = item.call
+        item.finished_at, item.status = time.time(), result.status
+        call.blobs += [blob for blob in (item.item.args_blob_id, result.data_blob_id) if blob]
+        # Arguments are not needed any more, and can be large.
+        item.item = api_pb2.FunctionInput(method_name=item.item.method_name)
+        call.unfinished -= 1
+        call.outputs.put(
             api_pb2.FunctionGetOutputsItem(
                 result=result,
                 idx=item.index,
                 input_id=item.id,
                 data_format=data_format,
-                output_created_at=time.time(),
+                task_id=item.last_container.id if item.last_container is not None else "",
+                input_started_at=item.started_at,
+                output_created_at=item.finished_at,
                 # Retries are the server's here: a client drops outputs of an attempt that it did not ask for.
                 retry_count=0,
             )
         )
-        if not item.call.unfinished:
-            item.call.data_out.close()
-            item.call.data_in.close()
+        if not call.unfinished:
+            call.data_out.close()
+            call.data_in.close()
+            self._state.calls.finished(call)
+            if call.answered:
+                self._forget(call)
+
+    def answered(self, call: Call) -> None:
+        """A web client has got the whole answer to a call, which nobody can ask for again."""
+        call.answered = True
+        if not call.unfinished:
+            self._forget(call)
+
+    def _forget(self, call: Call) -> None:
+        self._state.calls.discard(call)
+        for item in call.inputs:
+            self._state.inputs.pop(item.id, None)
+        chunks = [*call.data_in.items, *call.data_out.items]
+        for blob in (*call.blobs, *(chunk.data_blob_id for chunk in chunks if chunk.data_blob_id)):
+            self._drop_blob(blob)
 
     async def cancel(self, call: Call, terminate_containers: bool) -> None:
         """Cancels a call: waiting inputs never run, running ones are told, or lose their container."""
@@ -280,14 +334,6 @@ class Scheduler:
                 if terminate_containers:
                     self._spawn(self.stop_container(container, graceful=False))
 
-    @staticmethod
-    def status_of(item: Input) -> Any:
-        """A call graph's status of an input."""
-        if not item.done:
-            return Status.GENERIC_STATUS_UNSPECIFIED
-        outputs = [output for output in item.call.outputs.items if output.input_id == item.id]
-        return outputs[0].result.status if outputs else Status.GENERIC_STATUS_UNSPECIFIED
-
     # -- containers ------------------------------------------------------------------------------------
 
     def ready(self, container: Container) -> None:
@@ -297,7 +343,7 @@ class Scheduler:
             container.idle_since = time.monotonic()
 
     def _scale(self, function: FunctionRecord) -> None:
-        if not function.app.running:
+        if self._stopped or not function.app.running:
             return
         live = [container for container in function.containers if not container.stopping]
         busy = sum(len(container.inputs) for container in live)
@@ -322,6 +368,8 @@ class Scheduler:
         finally:
             if container in function.containers:
                 function.containers.remove(container)
+            container.ended_at, container.latest = time.time(), None
+            self._state.ended.append(container)
             self._after(container)
 
     def _after(self, container: Container) -> None:
@@ -329,7 +377,9 @@ class Scheduler:
         code = container.process.returncode if container.process is not None else None
         for item in list(container.inputs.values()):
             self._release(item)
-            if not self._retry(item):
+            if container.evicted:
+                self._queue(item, first=True)
+            elif not self._retry(item):
                 reason = container.failure.exception if container.failure is not None else ""
                 text = (
                     reason
@@ -353,6 +403,7 @@ class Scheduler:
         deadline = time.monotonic() + container.function.timeout
         while graceful and container.inputs and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
+        container.evicted = True
         await self._end(container, STOP_GRACE if graceful else SHUTDOWN_GRACE)
 
     async def _end(self, container: Container, grace: float) -> None:
@@ -383,6 +434,8 @@ class Scheduler:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), TICK)
             self._woken.clear()
+            for call in self._state.calls.expire():
+                self._forget(call)
             for function in list(self._state.functions.values()):
                 self._look_after(function)
 
@@ -395,11 +448,8 @@ class Scheduler:
                 container.failure = Status(status=Status.GENERIC_STATUS_INIT_FAILURE, exception=text)
                 signal_group(container.process.pid, signal.SIGKILL)
             for item in list(container.inputs.values()):
-                if now - item.started_at > function.timeout and not item.call.web:
-                    text = f"Task's current input {item.id} hit its timeout of {function.timeout:g}s"
-                    self._answer(item, Status.GENERIC_STATUS_TIMEOUT, text)
-                    if container.process is not None:
-                        signal_group(container.process.pid, signal.SIGKILL)
+                if now > item.deadline:
+                    self._time_out(item, container)
         live = [container for container in function.containers if not container.stopping]
         idle = [
             container
@@ -412,14 +462,26 @@ class Scheduler:
         for container in idle[: max(spare, 0)]:
             if not function.pending:
                 self._spawn(self.stop_container(container, graceful=True))
-        if function.app.running and function.id in function.app.function_ids.values():
+        if function.id in function.app.function_ids.values() or function.override is not None:
             self._scale(function)
 
+    def _time_out(self, item: Input, container: Container) -> None:
+        """An input ran too long: it failed, and its container ends. Inputs beside it run again elsewhere."""
+        function = item.call.function
+        text = f"Task's current input {item.id} hit its timeout of {function.timeout:g}s"
+        self._log(f"[{function.app.name} {function.name}] {text}")
+        self._release(item)
+        if not self._retry(item):
+            self._answer(item, Status.GENERIC_STATUS_TIMEOUT, text)
+        container.stopping = container.evicted = True
+        if container.process is not None:
+            signal_group(container.process.pid, signal.SIGKILL)
 
-def subdomain(workspace: str, app: AppRecord, name: str, suffix: str) -> str:
-    """Host label of a web function: workspace, environment unless it is main, then its label or app and name."""
+
+def subdomain(workspace: str, web_suffix: str, app: AppRecord, name: str, suffix: str) -> str:
+    """Host label of a web function: workspace, the environment's suffix, then its label or app and name."""
     label = re.sub(r"[^a-z0-9-]", "-", (suffix or f"{app.name}-{name}").lower())
-    environment = "" if app.environment == "main" else f"-{app.environment}"
+    environment = f"-{web_suffix}" if web_suffix else ""
     dev = "-dev" if app.state == api_pb2.APP_STATE_EPHEMERAL else ""
     whole = f"{workspace}{environment}--{label}{dev}"
     if len(whole) <= SUBDOMAIN_LIMIT:

@@ -15,10 +15,11 @@ from grpclib.events import RecvRequest, listen
 from modal_proto import api_pb2
 
 from ..faults import Faults
+from .call_history import CallHistory, Retention
 from .container import Container
 from .control_plane import ControlPlane
 from .launcher import ContainerSettings, Launcher
-from .records import Named, State, new_id
+from .records import EnvironmentRecord, Named, State, new_id
 from .scheduler import Scheduler
 from .web_gateway import WebGateway
 
@@ -32,7 +33,7 @@ FAULTS = {
     "kill-container": "a container is killed when it takes an input (value: <app name>/, or any)",
     "web-latency-ms": "every web request takes this much longer",
     "drop-web-connection": "a web request's connection is cut before it reaches the app",
-    "output-expired": "asking for a call's outputs answers that they have expired",
+    "output-expired": "asking for a call's outputs answers that they have expired (OutputExpiredError)",
     "volume-commit-fails": "committing a volume fails",
 }
 """Faults of the local Modal."""
@@ -51,6 +52,7 @@ class ModalSettings:
     token: tuple[str, str] = ("ak-local", "as-local")
     proxy_credentials: tuple[str, str] = ("wk-local", "ws-local")
     web_timeout: float = WEB_TIMEOUT
+    retention: Retention = field(default_factory=Retention)
     faults: Iterable[str] = field(default_factory=tuple)
 
 
@@ -59,11 +61,11 @@ class LocalModal:
 
     def __init__(self, settings: ModalSettings, log: Callable[[str], None]) -> None:
         self.settings = settings
-        self.state = State()
+        self.state = State(calls=CallHistory(settings.retention))
         self.faults = Faults(FAULTS, settings.faults)
         self._log = log
         self._folder = settings.folder.absolute()
-        self.scheduler = Scheduler(self.state, self.faults, self._launch, log)
+        self.scheduler = Scheduler(self.state, self.faults, self._launch, log, self._drop_blob)
         self._launcher = Launcher(
             self.state, self._folder, settings.containers, self._servicer, self.scheduler.layout, log
         )
@@ -142,15 +144,21 @@ class LocalModal:
     def _servicer(self, container: Container | None) -> Any:
         plane = ControlPlane(self.state, self.scheduler, self.faults, self._folder, container)
         plane.workspace = self.settings.workspace
+        plane.token_id = self.settings.token[0]
         plane.web_url = self.web_url
         return plane
+
+    def _drop_blob(self, blob_id: str) -> None:
+        (self._folder / "blobs" / Path(blob_id).name).unlink(missing_ok=True)
 
     async def _launch(self, container: Container) -> None:
         await self._launcher.run(container)
 
     def _load_volumes(self) -> None:
         for environment in (self._folder / "volumes").iterdir():
-            self.state.environments.setdefault(environment.name, environment.stat().st_mtime)
+            name, created_at = environment.name, environment.stat().st_mtime
+            if name not in self.state.environments:
+                self.state.environments[name] = EnvironmentRecord(name, name, created_at=created_at)
             for folder in environment.iterdir():
                 volume = Named(new_id("vo"), environment.name, folder.name, api_pb2.VOLUME_FS_VERSION_V2)
                 self.state.volumes.by_id[volume.id] = volume
@@ -158,5 +166,5 @@ class LocalModal:
     async def _authenticate(self, event: RecvRequest) -> None:
         token = (event.metadata.get("x-modal-token-id"), event.metadata.get("x-modal-token-secret"))
         if token != self.settings.token:
-            text = "Token ID or secret is wrong. The local Modal takes ak-local and as-local."
+            text = f"Token ID or secret is wrong. The local Modal takes {' and '.join(self.settings.token)}."
             raise GRPCError(Status.UNAUTHENTICATED, text)

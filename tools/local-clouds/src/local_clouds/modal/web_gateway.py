@@ -154,7 +154,7 @@ class WebGateway:
 
     def _call(self, function: FunctionRecord, endpoint: WebEndpoint, scope: dict[str, Any]) -> Call:
         call = Call(function, web=True)
-        self._state.calls[call.id] = call
+        self._state.calls.add(call)
         arguments = serialize_data_format(((scope,), {}), api_pb2.DATA_FORMAT_PICKLE)
         item = api_pb2.FunctionInput(
             args=arguments, data_format=api_pb2.DATA_FORMAT_PICKLE, method_name=endpoint.method
@@ -177,6 +177,7 @@ class WebGateway:
             location = request.rel_url.with_query([*query, (CALL_ID, call.id)])
             return web.Response(status=303, headers={"Location": str(location)})
         if start is None:
+            self._scheduler.answered(call)
             return self._failure(call)
         response = web.StreamResponse(status=start["status"])
         for name, value in start["headers"]:
@@ -189,6 +190,7 @@ class WebGateway:
                 if not message.get("more_body"):
                     break
         await response.write_eof()
+        self._scheduler.answered(call)
         return response
 
     @staticmethod
@@ -233,6 +235,7 @@ class WebGateway:
                     break
         finally:
             reader.cancel()
+            self._scheduler.answered(call)
         return socket
 
     @staticmethod
@@ -258,7 +261,14 @@ class WebGateway:
         ]
         containers = [container.to_json() for container in self._state.containers()]
         counts = dict(self._state.rpc_counts)
-        return web.json_response({"containers": containers, "functions": functions, "rpcs": counts})
+        return web.json_response(
+            {
+                "containers": containers,
+                "functions": functions,
+                "calls": len(self._state.calls),
+                "rpcs": counts,
+            }
+        )
 
     async def _get_apps(self, _: web.Request) -> web.Response:
         apps = [

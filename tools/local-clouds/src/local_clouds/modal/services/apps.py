@@ -1,17 +1,19 @@
-"""Apps: creation, publication, history, rollback, logs, stop."""
+"""Apps: creation, publication, history, rollback, stop; their containers; names like a mistyped one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
-from ..records import AppRecord, Deployment, new_id
-from ..rpc import not_found, streaming, unary
+from ..container import Container
+from ..records import AppRecord, Deployment, FunctionRecord, new_id
+from ..rpc import CLIENT_VERSION, not_found, unary
 from .base import Service
 
 
@@ -64,11 +66,25 @@ class AppService(Service):
         return response
 
     def _lifecycle(self, app: AppRecord) -> Any:
+        deployed_at = app.history[-1].deployed_at if app.history else 0.0
         return api_pb2.AppLifecycle(
             app_state=app.state,
             created_at=app.created_at,
+            created_by=self.workspace,
+            deployed_at=deployed_at,
+            deployed_by=self.workspace if deployed_at else "",
             stopped_at=app.stopped_at,
+            stopped_by=app.stopped_by,
             version=len(app.history),
+        )
+
+    def _handle(self, app: AppRecord) -> Any:
+        return api_pb2.AppHandleMetadata(
+            description=app.name,
+            app_id=app.id,
+            environment_name=app.environment,
+            lifecycle=self._lifecycle(app),
+            functions=app.function_ids,
         )
 
     @unary
@@ -78,7 +94,11 @@ class AppService(Service):
     @unary
     async def AppGetInfo(self, request: Any) -> Any:
         app = self.app(request.app_id)
-        return api_pb2.AppGetInfoResponse(info=api_pb2.AppHandleMetadata(environment_name=app.environment))
+        functions = [self.state.functions[function_id] for function_id in app.function_ids.values()]
+        return api_pb2.AppGetInfoResponse(
+            info=self._handle(app),
+            function_info_summaries={function.id: _summary(function) for function in functions},
+        )
 
     @unary
     async def AppGetLayout(self, request: Any) -> Any:
@@ -134,7 +154,7 @@ class AppService(Service):
             Deployment(
                 version=len(app.history) + 1,
                 tag=request.deployment_tag,
-                client_version=request.client_version,
+                client_version=request.client_version or CLIENT_VERSION.get(),
                 deployed_at=deployed_at,
                 function_ids=dict(app.function_ids),
                 class_ids=dict(app.class_ids),
@@ -157,6 +177,7 @@ class AppService(Service):
                 tag=deployment.tag,
                 rollback_version=deployment.rollback_version,
                 rollback_allowed=True,
+                deployment_type=deployment.kind,
                 commit_info=deployment.commit_info,
             )
             for deployment in reversed(app.history)
@@ -177,30 +198,33 @@ class AppService(Service):
         app.function_ids, app.class_ids = dict(found.function_ids), dict(found.class_ids)
         for function_id, (definition, data) in found.definitions.items():
             self.scheduler.redefine(function_id, definition, data)
-        again = Deployment(
-            version=len(app.history) + 1,
-            tag=found.tag,
-            client_version=found.client_version,
-            deployed_at=time.time(),
-            function_ids=found.function_ids,
-            class_ids=found.class_ids,
-            definitions=found.definitions,
-            commit_info=found.commit_info,
-            rollback_version=found.version,
-        )
-        app.history.append(again)
-        await self.scheduler.published(app)
+        again = replace(found, kind=api_pb2.DEPLOYMENT_TYPE_ROLLBACK, rollback_version=found.version)
+        again = await self._deploy_again(app, again)
         return api_pb2.AppRollbackResponse(url=self._page(app.id), deployed_at=again.deployed_at)
 
     @unary
     async def AppRollover(self, request: Any) -> Any:
         app = self.app(request.app_id)
-        await self.scheduler.replace_containers(app)
-        return api_pb2.AppRolloverResponse(url=self._page(app.id), deployed_at=time.time())
+        if not app.history:
+            raise GRPCError(Status.FAILED_PRECONDITION, f"App '{app.name}' is not deployed")
+        again = replace(app.history[-1], kind=api_pb2.DEPLOYMENT_TYPE_ROLLOVER, rollback_version=0)
+        again = await self._deploy_again(app, again)
+        return api_pb2.AppRolloverResponse(url=self._page(app.id), deployed_at=again.deployed_at)
+
+    async def _deploy_again(self, app: AppRecord, source: Deployment) -> Deployment:
+        again = replace(
+            source,
+            version=len(app.history) + 1,
+            client_version=CLIENT_VERSION.get(),
+            deployed_at=time.time(),
+        )
+        app.history.append(again)
+        await self.scheduler.published(app)
+        return again
 
     @unary
     async def AppStop(self, request: Any) -> Any:
-        await self.scheduler.stop_app(self.app(request.app_id))
+        await self.scheduler.stop_app(self.app(request.app_id), by=self.workspace)
         return Empty()
 
     @unary
@@ -223,6 +247,7 @@ class AppService(Service):
                 state=app.state,
                 created_at=app.created_at,
                 stopped_at=app.stopped_at,
+                metadata=self._handle(app),
                 n_running_tasks=len([c for c in self.state.containers() if c.function.app is app]),
             )
             for app in self.state.apps.values()
@@ -231,7 +256,29 @@ class AppService(Service):
         return api_pb2.AppListResponse(apps=apps)
 
     @unary
+    async def ObjectSuggest(self, request: Any) -> Any:
+        environment = self.environment(request.environment_name)
+        deployed = [
+            app
+            for app in self.state.apps.values()
+            if app.environment == environment and app.state == api_pb2.APP_STATE_DEPLOYED
+        ]
+        names: dict[str, tuple[str, str]] = {}
+        if request.kind == api_pb2.ObjectSuggestRequest.OBJECT_SUGGEST_KIND_APP:
+            names = {app.name: ("", app.name) for app in deployed}
+        elif request.kind == api_pb2.ObjectSuggestRequest.OBJECT_SUGGEST_KIND_FUNCTION:
+            names = {f"{app.name}/{tag}": (app.name, tag) for app in deployed for tag in app.function_ids}
+        found = get_close_matches(request.query, names, n=max(1, request.limit))
+        suggestions = [
+            api_pb2.ObjectSuggestion(app_name=names[name][0], object_name=names[name][1]) for name in found
+        ]
+        return api_pb2.ObjectSuggestResponse(suggestions=suggestions)
+
+    # -- containers ------------------------------------------------------------------------------------
+
+    @unary
     async def TaskList(self, request: Any) -> Any:
+        environment = self.environment(request.environment_name)
         tasks = [
             api_pb2.TaskStats(
                 task_id=container.id,
@@ -241,50 +288,45 @@ class AppService(Service):
                 enqueued_at=container.started_at,
             )
             for container in self.state.containers()
-            if not request.app_id or container.function.app.id == request.app_id
+            if container.function.app.environment == environment
+            and request.app_id in ("", container.function.app.id)
         ]
         return api_pb2.TaskListResponse(tasks=tasks)
 
+    def _task(self, task_id: str) -> Container:
+        container = self.state.container(task_id)
+        if container is None:
+            raise not_found(f"Container {task_id} not found")
+        return container
+
     @unary
     async def TaskGetInfo(self, request: Any) -> Any:
-        container = next((c for c in self.state.containers() if c.id == request.task_id), None)
-        if container is None:
-            raise not_found(f"Container {request.task_id} not found")
-        info = api_pb2.TaskInfo(id=container.id, started_at=container.started_at)
+        container = self._task(request.task_id)
+        info = api_pb2.TaskInfo(
+            id=container.id,
+            enqueued_at=container.started_at,
+            started_at=container.started_at,
+            finished_at=container.ended_at,
+        )
         return api_pb2.TaskGetInfoResponse(app_id=container.function.app.id, info=info)
 
     @unary
     async def ContainerStop(self, request: Any) -> Any:
-        container = next((c for c in self.state.containers() if c.id == request.task_id), None)
-        if container is None:
-            raise not_found(f"Container {request.task_id} not found")
-        await self.scheduler.stop_container(container, graceful=request.graceful)
+        container = self._task(request.task_id)
+        if not container.ended_at:
+            await self.scheduler.stop_container(container, graceful=request.graceful)
         return api_pb2.ContainerStopResponse()
 
-    @streaming
-    async def AppGetLogs(self, request: Any) -> AsyncIterator[Any]:
-        app = self.app(request.app_id)
-        start = int(request.last_entry_id or 0)
-        async for index, log in app.logs.read(start):
-            if request.task_id and log.container_id != request.task_id:
-                continue
-            yield api_pb2.TaskLogsBatch(entry_id=str(index + 1), task_id=log.container_id, items=[log])
-        yield api_pb2.TaskLogsBatch(app_done=True)
 
-    @unary
-    async def AppFetchLogs(self, request: Any) -> Any:
-        app = self.app(request.app_id)
-        since, until = request.since.ToNanoseconds() / 1e9, request.until.ToNanoseconds() / 1e9
-        found = [
-            log
-            for log in app.logs.items
-            if (not since or log.timestamp >= since)
-            and (not until or log.timestamp <= until)
-            and (not request.task_id or log.container_id == request.task_id)
-            and (not request.search_text or request.search_text in log.data)
-        ]
-        batches = [
-            api_pb2.TaskLogsBatch(entry_id=str(number + 1), task_id=log.container_id, items=[log])
-            for number, log in enumerate(found[-(request.limit or 10_000) :])
-        ]
-        return api_pb2.AppFetchLogsResponse(batches=batches)
+def _summary(function: FunctionRecord) -> Any:
+    definition = function.definition
+    ranked = function.data.ranked_functions if function.data is not None else []
+    gpus = [entry.function.resources.gpu_config for entry in ranked]
+    summary = api_pb2.AppGetInfoResponse.FunctionInfoSummary(
+        gpu_config=[gpu for gpu in gpus if gpu.count],
+        schedule=definition.schedule,
+        web_function=bool(definition.webhook_config.type),
+    )
+    if summary.web_function:
+        summary.requires_proxy_auth = definition.webhook_config.requires_proxy_auth
+    return summary

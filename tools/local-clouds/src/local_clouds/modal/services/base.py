@@ -11,7 +11,7 @@ from modal_proto import api_pb2
 
 from ...faults import Faults
 from ..container import Container
-from ..records import DEFAULT_ENVIRONMENT, Named, Registry, State
+from ..records import Named, Registry, State
 from ..rpc import not_found
 from ..scheduler import Scheduler
 
@@ -33,6 +33,7 @@ class Service:
         self.folder = folder
         self.container = container
         self.workspace = "local"
+        self.token_id = ""
         self.web_url = ""
 
     async def before(self, rpc: str) -> None:
@@ -47,7 +48,7 @@ class Service:
 
     def environment(self, name: str) -> str:
         """The environment with this name, the default one without. Raises NOT_FOUND."""
-        name = name or DEFAULT_ENVIRONMENT
+        name = name or self.state.default_environment
         if name not in self.state.environments:
             raise not_found(f"Environment '{name}' not found")
         return name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,7 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
-from ..records import Call, Input, new_id
+from ..records import Call
 from ..rpc import not_found, streaming, unary
 from .functions import FunctionService
 
@@ -24,7 +26,8 @@ class CallService(FunctionService):
         """The call with this id. Raises NOT_FOUND."""
         found = self.state.calls.get(call_id)
         if found is None:
-            raise not_found(f"Function call {call_id} not found")
+            gone = "has expired" if self.state.calls.has_expired(call_id) else "not found"
+            raise not_found(f"Function call {call_id} {gone}")
         return found
 
     def _put(self, call: Call, items: Any) -> list[Any]:
@@ -41,8 +44,12 @@ class CallService(FunctionService):
         function = self.function(request.function_id)
         if not function.app.running:
             raise GRPCError(Status.FAILED_PRECONDITION, f"App {function.app.id} is stopped")
-        call = Call(function, invocation_type=request.function_call_invocation_type)
-        self.state.calls[call.id] = call
+        call = Call(
+            function,
+            invocation_type=request.function_call_invocation_type,
+            parent_input_id=request.parent_input_id,
+        )
+        self.state.calls.add(call)
         return api_pb2.FunctionMapResponse(
             function_call_id=call.id,
             pipelined_inputs=self._put(call, request.pipelined_inputs),
@@ -61,12 +68,15 @@ class CallService(FunctionService):
 
     @unary
     async def FunctionGetOutputs(self, request: Any) -> Any:
+        expired = self.state.calls.has_expired(request.function_call_id)
+        if expired or self.faults.hit("output-expired") is not None:
+            # No output and none to come is what the client raises OutputExpiredError for, when its time is over.
+            await asyncio.sleep(request.timeout)
+            return api_pb2.FunctionGetOutputsResponse(num_unfinished_inputs=0)
         call = self.call(request.function_call_id)
-        if self.faults.hit("output-expired") is not None:
-            raise not_found(f"Outputs of {call.id} have expired")
-        start = int((request.last_entry_id or "0").partition("-")[0])
         if request.HasField("start_idx"):
             return await self._outputs_by_index(call, request)
+        start = int((request.last_entry_id or "0").partition("-")[0])
         await call.outputs.longer_than(start, request.timeout)
         outputs = call.outputs.items[start:][: request.max_values or None]
         return api_pb2.FunctionGetOutputsResponse(
@@ -76,15 +86,14 @@ class CallService(FunctionService):
             num_unfinished_inputs=call.unfinished,
         )
 
-    async def _outputs_by_index(self, call: Call, request: Any) -> Any:
-        seen = -1
+    @staticmethod
+    async def _outputs_by_index(call: Call, request: Any) -> Any:
+        deadline = time.monotonic() + request.timeout
         while True:
-            wanted = [o for o in call.outputs.items if request.start_idx <= o.idx <= request.end_idx]
-            if wanted or not await call.outputs.longer_than(
-                max(seen, len(call.outputs.items)), request.timeout
-            ):
-                break
             seen = len(call.outputs.items)
+            wanted = [o for o in call.outputs.items if request.start_idx <= o.idx <= request.end_idx]
+            if wanted or not await call.outputs.longer_than(seen, deadline - time.monotonic()):
+                break
         return api_pb2.FunctionGetOutputsResponse(
             outputs=wanted, idxs=[output.idx for output in wanted], num_unfinished_inputs=call.unfinished
         )
@@ -92,41 +101,21 @@ class CallService(FunctionService):
     @unary
     async def FunctionCallFromId(self, request: Any) -> Any:
         call = self.call(request.function_call_id)
-        return api_pb2.FunctionCallFromIdResponse(function_call_id=call.id, num_inputs=len(call.inputs))
+        metadata = api_pb2.FunctionCallHandleMetadata(
+            app_id=call.function.app.id, function_id=call.function.id
+        )
+        return api_pb2.FunctionCallFromIdResponse(
+            function_call_id=call.id, num_inputs=len(call.inputs), metadata=metadata
+        )
 
     @unary
     async def FunctionCallCancel(self, request: Any) -> Any:
         await self.scheduler.cancel(self.call(request.function_call_id), request.terminate_containers)
         return Empty()
 
-    @unary
-    async def FunctionCallList(self, request: Any) -> Any:
-        calls = [
-            api_pb2.FunctionCallInfo(function_call_id=call.id, created_at=call.created_at)
-            for call in self.state.calls.values()
-            if call.function.id == request.function_id
-        ]
-        return api_pb2.FunctionCallListResponse(function_calls=calls)
-
-    @unary
-    async def FunctionGetCallGraph(self, request: Any) -> Any:
-        call = self.call(request.function_call_id)
-        inputs = [
-            api_pb2.InputCallGraphInfo(
-                input_id=item.id, function_call_id=call.id, status=self.scheduler.status_of(item)
-            )
-            for item in call.inputs
-        ]
-        info = api_pb2.FunctionCallCallGraphInfo(
-            function_call_id=call.id,
-            function_name=call.function.name,
-            module_name=call.function.definition.module_name,
-        )
-        return api_pb2.FunctionGetCallGraphResponse(inputs=inputs, function_calls=[info])
-
     @streaming
     async def FunctionCallGetDataOut(self, request: Any) -> AsyncIterator[Any]:
-        call = self._call_of(request)
+        call = self.call(request.function_call_id)
         async for index, chunk in call.data_out.read(request.last_index):
             message = api_pb2.DataChunk()
             message.CopyFrom(chunk)
@@ -135,7 +124,7 @@ class CallService(FunctionService):
 
     @streaming
     async def FunctionCallGetDataIn(self, request: Any) -> AsyncIterator[Any]:
-        call = self._call_of(request)
+        call = self.call(request.function_call_id)
         async for index, chunk in call.data_in.read(request.last_index):
             message = api_pb2.DataChunk()
             message.CopyFrom(chunk)
@@ -144,37 +133,7 @@ class CallService(FunctionService):
 
     @unary
     async def FunctionCallPutDataOut(self, request: Any) -> Any:
-        call = self._call_of(request)
+        call = self.call(request.function_call_id)
         for chunk in request.data_chunks:
             call.data_out.put(chunk)
         return Empty()
-
-    def _call_of(self, request: Any) -> Call:
-        if request.WhichOneof("call_info") == "attempt_token" and request.attempt_token:
-            return self._attempt(request.attempt_token).call
-        return self.call(request.function_call_id)
-
-    # -- the input plane: calls without a function call id, used by newer clients ------------------------
-
-    def _attempt(self, token: str) -> Input:
-        found = self.state.attempts.get(token)
-        if found is None:
-            raise not_found("attempt not found")
-        return found
-
-    @unary
-    async def AttemptStart(self, request: Any) -> Any:
-        function = self.function(request.function_id)
-        call = Call(function)
-        self.state.calls[call.id] = call
-        token = new_id("at")
-        self.state.attempts[token] = self.scheduler.enqueue(call, request.input.input, 0)
-        return api_pb2.AttemptStartResponse(
-            attempt_token=token, retry_policy=function.definition.retry_policy
-        )
-
-    @unary
-    async def AttemptAwait(self, request: Any) -> Any:
-        call = self._attempt(request.attempt_token).call
-        await call.outputs.longer_than(0, request.timeout_secs)
-        return api_pb2.AttemptAwaitResponse(output=call.outputs.items[0] if call.outputs.items else None)

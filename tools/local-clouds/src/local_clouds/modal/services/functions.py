@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
+from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
+from ..function_options import data_of, data_with_options, with_options
 from ..records import FunctionRecord, new_id
 from ..rpc import not_found, unary
 from .base import Service
@@ -41,14 +43,13 @@ class FunctionService(Service):
 
     @unary
     async def FunctionCreate(self, request: Any) -> Any:
-        data = api_pb2.FunctionData()
         if request.function_data.ranked_functions:
+            data = api_pb2.FunctionData()
             data.CopyFrom(request.function_data)
             definition = data.ranked_functions[0].function
         else:
             definition = request.function
-            data.function_name, data.module_name = definition.function_name, definition.module_name
-            data.ranked_functions.add().function.CopyFrom(definition)
+            data = data_of(definition)
         function_id = request.existing_function_id or new_id("fu")
         function = self.state.functions.get(function_id)
         if function is None:
@@ -80,6 +81,12 @@ class FunctionService(Service):
     @unary
     async def FunctionGet(self, request: Any) -> Any:
         function = self.function(self._object_id(request))
+        version = len(function.app.history)
+        if request.app_version not in (0, version):
+            raise GRPCError(
+                Status.UNIMPLEMENTED,
+                f"The local Modal runs the latest version of an app ({version}) and no earlier one",
+            )
         return api_pb2.FunctionGetResponse(
             function_id=function.id, handle_metadata=self.scheduler.metadata(function), function=function.data
         )
@@ -98,35 +105,73 @@ class FunctionService(Service):
         bound_id = self.state.bound.get(key)
         if bound_id is None:
             bound_id = self.state.bound[key] = new_id("fu")
-            definition = api_pb2.Function()
-            definition.CopyFrom(base.definition)
-            bound = FunctionRecord(
-                bound_id, base.app, definition, base.data, request.serialized_params, base.id
+            chosen = api_pb2.FunctionOptions()
+            chosen.CopyFrom(request.function_options)
+            self.state.functions[bound_id] = FunctionRecord(
+                bound_id,
+                base.app,
+                with_options(base.definition, chosen),
+                data_with_options(base.data, chosen),
+                request.serialized_params,
+                base.id,
+                chosen,
             )
-            self.state.functions[bound_id] = bound
         metadata = self.scheduler.metadata(self.state.functions[bound_id])
         return api_pb2.FunctionBindParamsResponse(bound_function_id=bound_id, handle_metadata=metadata)
 
     @unary
-    async def FunctionGetCurrentStats(self, request: Any) -> Any:
+    async def FunctionGetById(self, request: Any) -> Any:
         function = self.function(request.function_id)
-        family = [f for f in self.state.functions.values() if f.id == function.id or f.base_id == function.id]
+        return api_pb2.FunctionGetByIdResponse(
+            function=function.data, handle_metadata=self.scheduler.metadata(function)
+        )
+
+    @unary
+    async def FunctionListVariants(self, request: Any) -> Any:
+        base = self.function(request.function_id)
+        variants = [f for f in self.state.family(base.id) if f is not base]
+        infos = [
+            api_pb2.FunctionVariantInfo(
+                function_id=variant.id,
+                serialized_params=variant.params,
+                function_options=variant.options if variant.options.ListFields() else None,
+            )
+            for variant in variants
+        ]
+        return api_pb2.FunctionListVariantsResponse(infos=infos[: request.limit or None])
+
+    @unary
+    async def FunctionGetCurrentStats(self, request: Any) -> Any:
+        family = self.state.family(self.function(request.function_id).id)
+        live = [container for f in family for container in f.containers if not container.stopping]
+        running = sum(len(container.inputs) for container in live)
         return api_pb2.FunctionStats(
             backlog=sum(len(f.pending) for f in family),
-            num_total_tasks=sum(len(f.containers) for f in family),
-            num_running_inputs=sum(len(c.inputs) for f in family for c in f.containers),
+            num_total_tasks=len(live),
+            num_running_inputs=running,
+            input_headroom=sum(container.function.concurrency for container in live) - running,
         )
+
+    @unary
+    async def FunctionGetSchedulingParams(self, request: Any) -> Any:
+        function = self.function(request.function_id)
+        configuration = api_pb2.AutoscalerConfiguration(
+            settings=function.settings,
+            static_settings=function.definition.autoscaler_settings,
+            override_settings=function.override,
+        )
+        return api_pb2.FunctionGetSchedulingParamsResponse(autoscaler_configuration=configuration)
 
     @unary
     async def FunctionUpdateSchedulingParams(self, request: Any) -> Any:
         function = self.function(request.function_id)
-        settings = api_pb2.AutoscalerSettings()
-        settings.CopyFrom(request.settings)
-        if request.warm_pool_size_override and not settings.HasField("min_containers"):
+        settings = function.override or api_pb2.AutoscalerSettings()
+        settings.MergeFrom(request.settings)
+        if request.warm_pool_size_override and not request.settings.HasField("min_containers"):
             settings.min_containers = request.warm_pool_size_override
         function.override = settings
         self.scheduler.wake()
-        return api_pb2.FunctionUpdateSchedulingParamsResponse(current_settings=settings)
+        return api_pb2.FunctionUpdateSchedulingParamsResponse(current_settings=function.settings)
 
     @unary
     async def FunctionGetDynamicConcurrency(self, request: Any) -> Any:

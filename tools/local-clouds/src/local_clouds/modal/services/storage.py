@@ -13,6 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
+from ..records import Named
 from ..rpc import streaming, unary, until
 from .base import Service
 
@@ -43,8 +44,20 @@ class StorageService(Service):
                 Status.FAILED_PRECONDITION,
                 f"Secret '{secret.name}' is missing required keys: {', '.join(missing)}",
             )
-        metadata = api_pb2.SecretMetadata(name=secret.name, creation_info=self.creation(secret))
-        return api_pb2.SecretGetOrCreateResponse(secret_id=secret.id, metadata=metadata)
+        return api_pb2.SecretGetOrCreateResponse(secret_id=secret.id, metadata=self._secret_metadata(secret))
+
+    def _secret_metadata(self, secret: Named) -> Any:
+        return api_pb2.SecretMetadata(
+            name=secret.name,
+            creation_info=self.creation(secret),
+            keys=sorted(secret.content),
+            environment_name=secret.environment,
+        )
+
+    @unary
+    async def SecretGetInfo(self, request: Any) -> Any:
+        secret = self.by_id(self.state.secrets, request.secret_id)
+        return api_pb2.SecretGetInfoResponse(metadata=self._secret_metadata(secret))
 
     @unary
     async def SecretUpdate(self, request: Any) -> Any:
@@ -64,7 +77,7 @@ class StorageService(Service):
                 label=item.name,
                 secret_id=item.id,
                 created_at=item.created_at,
-                metadata=api_pb2.SecretMetadata(name=item.name, creation_info=self.creation(item)),
+                metadata=self._secret_metadata(item),
             )
             for item in self.state.secrets.named(environment)
             if item.created_at < (request.pagination.created_before or float("inf"))
@@ -81,9 +94,15 @@ class StorageService(Service):
         item = self.get_or_create(
             self.state.dicts, request, lambda _: {entry.key: entry.value for entry in request.data}
         )
-        return api_pb2.DictGetOrCreateResponse(
-            dict_id=item.id, metadata=api_pb2.DictMetadata(name=item.name, creation_info=self.creation(item))
-        )
+        return api_pb2.DictGetOrCreateResponse(dict_id=item.id, metadata=self._dict_metadata(item))
+
+    def _dict_metadata(self, item: Named) -> Any:
+        return api_pb2.DictMetadata(name=item.name, creation_info=self.creation(item))
+
+    @unary
+    async def DictGetById(self, request: Any) -> Any:
+        item = self.by_id(self.state.dicts, request.dict_id)
+        return api_pb2.DictGetByIdResponse(dict_id=item.id, metadata=self._dict_metadata(item))
 
     def _dict(self, request: Any) -> dict[bytes, bytes]:
         return self.by_id(self.state.dicts, request.dict_id).content
@@ -141,7 +160,7 @@ class StorageService(Service):
                 name=item.name,
                 created_at=item.created_at,
                 dict_id=item.id,
-                metadata=api_pb2.DictMetadata(name=item.name, creation_info=self.creation(item)),
+                metadata=self._dict_metadata(item),
             )
             for item in self.state.dicts.named(environment)
             if item.created_at < (request.pagination.created_before or float("inf"))
@@ -151,10 +170,15 @@ class StorageService(Service):
     @unary
     async def QueueGetOrCreate(self, request: Any) -> Any:
         item = self.get_or_create(self.state.queues, request, lambda _: QueueContent())
-        return api_pb2.QueueGetOrCreateResponse(
-            queue_id=item.id,
-            metadata=api_pb2.QueueMetadata(name=item.name, creation_info=self.creation(item)),
-        )
+        return api_pb2.QueueGetOrCreateResponse(queue_id=item.id, metadata=self._queue_metadata(item))
+
+    def _queue_metadata(self, item: Named) -> Any:
+        return api_pb2.QueueMetadata(name=item.name, creation_info=self.creation(item))
+
+    @unary
+    async def QueueGetById(self, request: Any) -> Any:
+        item = self.by_id(self.state.queues, request.queue_id)
+        return api_pb2.QueueGetByIdResponse(queue_id=item.id, metadata=self._queue_metadata(item))
 
     def _queue(self, request: Any) -> QueueContent:
         return self.by_id(self.state.queues, request.queue_id).content
@@ -226,7 +250,7 @@ class StorageService(Service):
                 num_partitions=len(item.content.partitions),
                 total_size=sum(map(len, item.content.partitions.values())),
                 queue_id=item.id,
-                metadata=api_pb2.QueueMetadata(name=item.name, creation_info=self.creation(item)),
+                metadata=self._queue_metadata(item),
             )
             for item in self.state.queues.named(environment)
             if item.created_at < (request.pagination.created_before or float("inf"))
