@@ -4,6 +4,7 @@ export default defineConfig({
   root: import.meta.dirname,
   cacheDir: '../../node_modules/.vite/libs/business',
   resolve: { conditions: ['@ryla/source'] },
-  ssr: { resolve: { conditions: ['@ryla/source', 'node', 'import', 'module', 'default'] } },
+  // Without `import`: vitest hands these to Node, and then a CommonJS package (pg) would get the ES form of what it requires.
+  ssr: { resolve: { conditions: ['@ryla/source', 'node'] } },
   test: { name: 'business', include: ['src/**/*.test.ts'], passWithNoTests: false },
 });

@@ -32,7 +32,8 @@ function decodedLength(encoded: string, isLast: boolean): number {
   return length % 4 === 1 ? -1 : Math.floor((length * 3) / 4);
 }
 
-function damaged(name: string): ComfyUIServiceError {
+/** What is said of content that is no base64. */
+export function damaged(name: string): ComfyUIServiceError {
   return new ComfyUIServiceError('output_truncated', `${name} came as damaged base64.`, {
     hint: 'Run the job again; when it happens again, look at the worker.',
   });

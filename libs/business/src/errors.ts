@@ -1,33 +1,51 @@
-/** Stable codes of {@link ComfyUIServiceError}. */
-export type ErrorCode =
-  | 'aborted'
-  | 'backend_error'
-  | 'backend_unreachable'
-  | 'canceled'
-  | 'engine_crashed'
-  | 'engine_unavailable'
-  | 'invalid_input'
-  | 'invalid_input_file'
-  | 'invalid_response'
-  | 'invalid_workflow'
-  | 'job_not_found'
-  | 'missing_input'
-  | 'node_execution_error'
-  | 'out_of_memory'
-  | 'output_missing'
-  | 'output_truncated'
-  | 'payload_too_large'
-  | 'rate_limited'
-  | 'result_expired'
-  | 'service_closed'
-  | 'submission_unknown'
-  | 'timed_out'
-  | 'unauthorized'
-  | 'unknown_backend'
-  | 'unknown_input'
-  | 'unknown_job'
-  | 'untrusted_url'
-  | 'worker_lost';
+/** Stable codes of {@link ComfyUIServiceError}; docs/errors.md says what each means. */
+export const ERROR_CODES = [
+  'aborted',
+  'backend_error',
+  'backend_unavailable',
+  'backend_unreachable',
+  'canceled',
+  'engine_crashed',
+  'engine_unavailable',
+  'idempotency_conflict',
+  'invalid_configuration',
+  'invalid_input',
+  'invalid_input_file',
+  'invalid_response',
+  'invalid_workflow',
+  'job_lost',
+  'job_not_found',
+  'missing_input',
+  'node_execution_error',
+  'not_supported',
+  'out_of_memory',
+  'output_missing',
+  'output_too_large',
+  'output_truncated',
+  'payload_too_large',
+  'rate_limited',
+  'result_expired',
+  'service_closed',
+  'spend_limit_reached',
+  'store_error',
+  'store_unavailable',
+  'submission_unknown',
+  'timed_out',
+  'unauthorized',
+  'unknown_backend',
+  'unknown_input',
+  'unknown_job',
+  'untrusted_url',
+  'worker_lost',
+] as const;
+
+/** One of {@link ERROR_CODES}. */
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** Whether a text is one of {@link ERROR_CODES}. */
+export function isErrorCode(text: string): text is ErrorCode {
+  return ERROR_CODES.some((code) => code === text);
+}
 
 /** Where an error happened, and what is known of it. */
 export interface ErrorContext {

@@ -1,8 +1,11 @@
 import { lookup as systemLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
+import { Readable } from 'node:stream';
 
-import { Agent, type Dispatcher, errors, type FormData, request } from 'undici';
+import { Agent, buildConnector, type Dispatcher, errors, type FormData, request } from 'undici';
 
+import { isAddress, isPublicAddress } from './address-guard.ts';
+import { type Base64Json, Base64JsonReader } from './base64-json.ts';
 import { ComfyUIServiceError } from './errors.ts';
 
 /** Largest JSON answer that is read, in bytes: RunPod returns results of up to 20 MB, base64 included. */
@@ -13,11 +16,14 @@ export const HEADERS_TIMEOUT_MS = 60_000;
 
 /** A request to a backend. */
 export interface HttpRequest {
-  readonly method: 'GET' | 'POST' | 'HEAD' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'HEAD' | 'DELETE';
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | FormData;
+  /** Pieces are streamed; say their length in the header content-length. */
+  readonly body?: string | FormData | AsyncIterable<Uint8Array>;
   readonly signal: AbortSignal;
+  /** Milliseconds until the headers of the answer; {@link HEADERS_TIMEOUT_MS} without it. */
+  readonly headersTimeoutMs?: number;
   /** Milliseconds between two pieces of the body; 0 for none, as an event stream needs. */
   readonly bodyTimeoutMs?: number;
 }
@@ -25,7 +31,20 @@ export interface HttpRequest {
 /** Sends requests over connections that are kept open. */
 export interface HttpClient {
   send(request: HttpRequest): Promise<Dispatcher.ResponseData>;
+  /** What a WebSocket connects through; undici's own without it. */
+  readonly dispatcher?: Dispatcher;
   close(): Promise<void>;
+}
+
+/** Options of {@link createHttpClient}. */
+export interface HttpClientOptions {
+  /**
+   * `public` refuses, with `untrusted_url`, to connect to anything but public hosts. The address that is judged is
+   * the one that is connected to, so that a name cannot answer differently in between. Default `any`.
+   */
+  readonly network?: 'any' | 'public';
+  /** Resolves names; the system's resolver without it. */
+  readonly lookup?: LookupFunction;
 }
 
 /** Resolves `*.localhost` to this machine (RFC 6761), which not every system does; everything else as usual. */
@@ -38,11 +57,50 @@ const lookup: LookupFunction = (hostname, options, callback) => {
   systemLookup(hostname, options, callback);
 };
 
+/** Resolves names to their public addresses only. */
+function publicLookup(resolve: LookupFunction): LookupFunction {
+  return (hostname, options, callback) => {
+    resolve(hostname, { ...options, all: true }, (error, found, family) => {
+      if (error !== null) {
+        callback(error, '', 0);
+        return;
+      }
+      const addresses = typeof found === 'string' ? [{ address: found, family: family ?? 0 }] : found;
+      const [first, ...others] = addresses.filter(({ address }) => isPublicAddress(address));
+      if (first === undefined) callback(notPublic(hostname), '', 0);
+      else if (options.all === true) callback(null, [first, ...others]);
+      else callback(null, first.address, first.family);
+    });
+  };
+}
+
+function connector({
+  network = 'any',
+  lookup: resolve = lookup,
+}: HttpClientOptions): buildConnector.connector {
+  if (network === 'any') return buildConnector({ lookup: resolve, timeout: 10_000 });
+  const connect = buildConnector({ lookup: publicLookup(resolve), timeout: 10_000 });
+  return (options, callback) => {
+    // An address is connected to without being looked up.
+    if (isAddress(options.hostname) && !isPublicAddress(options.hostname))
+      callback(notPublic(options.hostname), null);
+    else connect(options, callback);
+  };
+}
+
+function notPublic(hostname: string): ComfyUIServiceError {
+  return new ComfyUIServiceError('untrusted_url', `${hostname} is not a public host.`, {
+    hint: 'Where addresses of your own network are expected, set allowPrivateNetworks for this backend.',
+    accepted: 'no',
+  });
+}
+
 /** An HTTP client on one undici Agent. Redirects are never followed: a backend's 303 is an answer of its own. */
-export function createHttpClient(): HttpClient {
-  const agent = new Agent({ connect: { lookup, timeout: 10_000 }, headersTimeout: HEADERS_TIMEOUT_MS });
+export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
+  const agent = new Agent({ connect: connector(options), headersTimeout: HEADERS_TIMEOUT_MS });
   return {
-    async send({ method, url, headers, body, signal, bodyTimeoutMs }) {
+    dispatcher: agent,
+    async send({ method, url, headers, body, signal, headersTimeoutMs, bodyTimeoutMs }) {
       signal.throwIfAborted();
       try {
         return await request(url, {
@@ -50,7 +108,8 @@ export function createHttpClient(): HttpClient {
           method,
           signal,
           ...(headers === undefined ? {} : { headers }),
-          ...(body === undefined ? {} : { body }),
+          ...(body === undefined ? {} : { body: toBody(body) }),
+          ...(headersTimeoutMs === undefined ? {} : { headersTimeout: headersTimeoutMs }),
           ...(bodyTimeoutMs === undefined ? {} : { bodyTimeout: bodyTimeoutMs }),
         });
       } catch (cause) {
@@ -59,6 +118,12 @@ export function createHttpClient(): HttpClient {
     },
     close: () => agent.close(),
   };
+}
+
+function toBody(body: NonNullable<HttpRequest['body']>): string | FormData | Readable {
+  return typeof body === 'object' && Symbol.asyncIterator in body
+    ? Readable.from(body, { objectMode: false })
+    : body;
 }
 
 /** Reads an answer as JSON. Throws `invalid_response` when it is cut short, too large or no JSON. */
@@ -78,19 +143,46 @@ export async function readJson(
   }
 }
 
+/** Reads an answer as JSON whose long base64 strings are decoded as they arrive; throws as {@link readJson} does. */
+export async function readBase64Json(
+  response: Dispatcher.ResponseData,
+  limit = MAXIMUM_JSON_BYTES,
+): Promise<Base64Json> {
+  const reader = new Base64JsonReader();
+  await readPieces(response, limit, (piece) => reader.push(piece));
+  try {
+    return reader.end();
+  } catch (cause) {
+    throw new ComfyUIServiceError('invalid_response', "The backend's answer is not JSON.", {
+      cause,
+      retryable: true,
+      accepted: 'unknown',
+    });
+  }
+}
+
 /** Reads an answer as text, up to a limit in bytes. */
 export async function readText(
   response: Dispatcher.ResponseData,
   limit = MAXIMUM_JSON_BYTES,
 ): Promise<string> {
   const pieces: Buffer[] = [];
+  await readPieces(response, limit, (piece) => pieces.push(piece));
+  return Buffer.concat(pieces).toString('utf8');
+}
+
+async function readPieces(
+  response: Dispatcher.ResponseData,
+  limit: number,
+  take: (piece: Buffer) => void,
+): Promise<void> {
   let size = 0;
   try {
     for await (const piece of response.body) {
       if (!Buffer.isBuffer(piece)) continue;
       size += piece.length;
       if (size > limit) break;
-      pieces.push(piece);
+      take(piece);
     }
   } catch (cause) {
     throw new ComfyUIServiceError('invalid_response', "The backend's answer was cut short.", {
@@ -104,7 +196,6 @@ export async function readText(
       accepted: 'unknown',
     });
   }
-  return Buffer.concat(pieces).toString('utf8');
 }
 
 /** Milliseconds of a Retry-After header, in seconds or as a date; undefined without one. */
@@ -133,15 +224,13 @@ const NEVER_SENT = new Set([
 
 function connectionError(url: URL, cause: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;
+  // What refused the connection, or could not give the body, says so itself.
+  if (ComfyUIServiceError.isInstance(cause)) return cause;
   const code = errorCode(cause);
   const where = `${url.protocol}//${url.host}`;
   const context = { cause, retryable: true, accepted: NEVER_SENT.has(code) ? 'no' : 'unknown' } as const;
   if (cause instanceof errors.HeadersTimeoutError) {
-    return new ComfyUIServiceError(
-      'backend_unreachable',
-      `${where} did not answer within ${HEADERS_TIMEOUT_MS / 1000} s.`,
-      context,
-    );
+    return new ComfyUIServiceError('backend_unreachable', `${where} did not answer in time.`, context);
   }
   return new ComfyUIServiceError(
     'backend_unreachable',

@@ -1,7 +1,9 @@
 import type { ApiWorkflow, FileInput } from '@ryla/workflow';
 
+import type { ProviderRef } from './adapter.ts';
 import type { ComfyUIServiceError } from './errors.ts';
 import type { JobOutput } from './output.ts';
+import type { JobCost } from './store/job-record.ts';
 
 /** States of a job; the last four are final. */
 export type JobStatus = 'queued' | 'running' | 'canceling' | 'succeeded' | 'failed' | 'canceled' | 'expired';
@@ -39,11 +41,23 @@ export interface JobSnapshot {
   /** Why it failed. */
   readonly error: ComfyUIServiceError | undefined;
   readonly timings: JobTimings;
+  /** What the backend reported beside the outputs of a job that succeeded, such as a node that was left out. */
+  readonly warnings?: readonly string[];
+  /** The GPU that ran it, where the backend tells. */
+  readonly gpu?: string | undefined;
+  /** Another submission of the same job runs it, or has its result: ask for that one from now on. */
+  readonly movedTo?: ProviderRef | undefined;
 }
 
 /** What can be heard of a job. The stream ends with exactly one `finished`. */
 export type JobEvent =
   | { readonly type: 'queued'; readonly position: number | undefined }
+  /** The run died and is replaced by another of the same job; `attempt` counts from 1. */
+  | {
+      readonly type: 'restarted';
+      readonly attempt: number;
+      readonly error: ComfyUIServiceError | undefined;
+    }
   /** A worker took the job; `cold` says whether it had to start first, where the backend tells. */
   | { readonly type: 'starting'; readonly cold: boolean | undefined }
   | { readonly type: 'running'; readonly progress: JobProgress | undefined }
@@ -74,6 +88,10 @@ export interface JobSubmission {
   readonly endpoint: string | undefined;
   readonly workflow: ApiWorkflow;
   readonly files: readonly JobFile[];
+  /** Where the backend may tell of the job's end; carries its own secret. */
+  readonly webhookUrl?: string | undefined;
+  /** W3C trace context, for the worker. */
+  readonly traceparent?: string | undefined;
 }
 
 /** What a job made, and how long it took. */
@@ -84,4 +102,10 @@ export interface JobResult<OutputName extends string = string> {
   /** Outputs by the names of endpoint.json; a node that made several has its first here. */
   readonly named: Readonly<Partial<Record<OutputName, JobOutput>>>;
   readonly timings: JobTimings & { readonly totalMs: number };
+  /** Runs that it took: 1 unless a machine died. */
+  readonly attempts: number;
+  /** What it cost, where prices, card and duration are known. */
+  readonly cost: JobCost | undefined;
+  /** What the backend reported beside the outputs. */
+  readonly warnings: readonly string[];
 }

@@ -2,7 +2,19 @@ import { ComfyUIServiceError } from './errors.ts';
 
 /** Time, as the policy sees it; replaced in tests. */
 export interface Clock {
+  /** Milliseconds since 1970. It may jump: measure durations by {@link Clock.monotonic}. */
   now(): number;
+  /** Milliseconds since some moment; never goes back and never jumps. */
+  monotonic(): number;
+  /**
+   * Calls back once, after that many milliseconds. What it returns takes that back. A process need not stay alive for
+   * what happens in the background.
+   */
+  setTimer(
+    milliseconds: number,
+    callback: () => void,
+    options?: { readonly background?: boolean },
+  ): () => void;
   /** Waits, or rejects with the signal's reason. */
   sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
   /** A number from 0 to 1, for jitter. */
@@ -12,7 +24,13 @@ export interface Clock {
 /** The machine's own clock. */
 export const systemClock: Clock = {
   now: Date.now,
+  monotonic: () => performance.now(),
   random: Math.random,
+  setTimer(milliseconds, callback, options) {
+    const timer = setTimeout(callback, milliseconds);
+    if (options?.background === true) timer.unref();
+    return () => clearTimeout(timer);
+  },
   sleep: (milliseconds, signal) =>
     new Promise((resolve, reject) => {
       signal.throwIfAborted();

@@ -1,3 +1,4 @@
+import { parseApiWorkflow } from '@ryla/workflow';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 
@@ -34,8 +35,12 @@ afterEach(async () => {
   for (const standIn of standIns.splice(0)) await standIn[Symbol.asyncDispose]();
 });
 
-async function outputOf(url: string) {
-  const adapter = modal({ baseUrl: url, auth: { type: 'modal-proxy', key: 'wk', secret: 'ws' } });
+async function outputOf(url: string, allowPrivateNetworks = true) {
+  const adapter = modal({
+    baseUrl: url,
+    auth: { type: 'modal-proxy', key: 'wk', secret: 'ws' },
+    allowPrivateNetworks,
+  });
   const [output] = (await adapter.status({ id: 'j' }, { signal })).outputs;
   return output!;
 }
@@ -149,5 +154,98 @@ describe('answers', () => {
     const standIn = await serve((_request, response) => json(response, 200, succeeded));
     const baseUrl = standIn.url.replace('127.0.0.1', 'acme--some-label.localhost');
     expect((await comfyApi({ baseUrl }).status({ id: 'j' }, { signal })).status).toBe('succeeded');
+  });
+});
+
+describe('uploads', () => {
+  const workflow = parseApiWorkflow({ '1': { class_type: 'LoadImage', inputs: { image: 'a.png' } } });
+  const withFile = (jobId: string, bytes: Uint8Array) => ({
+    ...{ jobId, endpoint: undefined, workflow },
+    files: [{ name: 'a.png', source: { name: 'a.png', bytes } }],
+  });
+  const paths = (standIn: HttpStandIn): string[] => standIn.received.map(({ path }) => path);
+
+  it('of the same content happen once, and jobs refer to the asset', async () => {
+    const standIn = await serve((request, response) =>
+      json(
+        response,
+        201,
+        request.path.endsWith('/assets') ? { id: 'asset-1' } : { ...succeeded, outputs: [] },
+      ),
+    );
+    const adapter = comfyApi({ baseUrl: standIn.url });
+    for (const jobId of ['a', 'b']) await adapter.submit(withFile(jobId, content), { signal });
+    expect(paths(standIn)).toEqual(['/api/v2/assets', '/api/v2/jobs', '/api/v2/jobs']);
+    const asset = { __type: 'core/ASSET', info: { id: 'asset-1', file_path: 'a.png' } };
+    expect(JSON.parse(standIn.received[2]!.body.toString())).toMatchObject({
+      workflow: { '1': { inputs: { image: asset } } },
+    });
+    await adapter.close();
+  });
+
+  it('are repeated after the server has lost one, and only then may the job be sent again', async () => {
+    let jobs = 0;
+    const standIn = await serve((request, response) => {
+      if (request.path.endsWith('/assets')) return json(response, 201, { id: 'asset' });
+      jobs += 1;
+      if (jobs !== 2) return json(response, 201, { ...succeeded, outputs: [] });
+      return json(response, 422, { error: { code: 'missing_asset', message: 'gone' } });
+    });
+    const adapter = comfyApi({ baseUrl: standIn.url });
+    await adapter.submit(withFile('a', content), { signal });
+    const second = adapter.submit(withFile('b', content), { signal });
+    await expect(second).rejects.toMatchObject({
+      code: 'invalid_input_file',
+      accepted: 'no',
+      retryable: true,
+    });
+    await adapter.submit(withFile('b', content), { signal });
+    expect(paths(standIn).filter((path) => path.endsWith('/assets'))).toHaveLength(2);
+    await adapter.close();
+  });
+
+  it('over the limit are refused before anything is sent', async () => {
+    const standIn = await serve((_request, response) => response.end());
+    const adapter = comfyApi({ baseUrl: standIn.url, maximumUploadBytes: 9 });
+    await expect(adapter.submit(withFile('a', content), { signal })).rejects.toMatchObject({
+      code: 'payload_too_large',
+      accepted: 'no',
+    });
+    expect(standIn.received).toEqual([]);
+    await adapter.close();
+  });
+
+  it('of an input address never send our credentials there, even to the backend itself', async () => {
+    const standIn = await serve((request, response) =>
+      request.method === 'GET' ? response.end('x') : json(response, 201, { ...succeeded, outputs: [] }),
+    );
+    const adapter = comfyApi({
+      baseUrl: standIn.url,
+      headers: { authorization: 'Bearer secret' },
+      allowPrivateNetworks: true,
+    });
+    const files = [{ name: 'a.png', source: { url: `${standIn.url}/api/v2/assets/private/content` } }];
+    await adapter.submit({ ...withFile('a', content), files }, { signal });
+    expect(standIn.received[0]).toMatchObject({
+      method: 'GET',
+      headers: { host: new URL(standIn.url).host },
+    });
+    expect(standIn.received[0]?.headers.authorization).toBeUndefined();
+    await adapter.close();
+  });
+});
+
+describe('downloads from a redirect', () => {
+  it('do not go to private networks unless they are allowed', async () => {
+    const bucket = await serve((_request, response) => response.end(content));
+    const standIn = await serve((request, response) => {
+      if (!request.path.endsWith('/content')) return json(response, 200, succeeded);
+      response.writeHead(302, { location: `${bucket.url.replace('http:', 'https:')}/signed` }).end();
+      return undefined;
+    });
+    await expect((await outputOf(standIn.url, false)).bytes()).rejects.toMatchObject({
+      code: 'untrusted_url',
+    });
+    expect(bucket.received).toEqual([]);
   });
 });

@@ -4,15 +4,26 @@
  */
 import type { Json } from '@ryla/workflow';
 import { createParser } from 'eventsource-parser';
-import { type Dispatcher, FormData } from 'undici';
+import type { Dispatcher } from 'undici';
 import { z } from 'zod';
 
 import type { Adapter, AdapterEvent, CallOptions, ProviderRef } from '../adapter.ts';
+import { AssetCache } from '../asset-cache.ts';
 import { ComfyUIServiceError, type ErrorCode, type ErrorContext } from '../errors.ts';
-import { blobOf, contentTypeOf } from '../file-content.ts';
-import { createHttpClient, excerpt, type HttpClient, readJson, readText, retryAfter } from '../http.ts';
+import { contentOf, contentTypeOf, type FileContent } from '../file-content.ts';
+import {
+  createHttpClient,
+  excerpt,
+  type HttpClient,
+  type HttpRequest,
+  readJson,
+  readText,
+  retryAfter,
+} from '../http.ts';
 import type { JobFile, JobProgress, JobSnapshot, JobSubmission } from '../job.ts';
+import { multipart } from '../multipart.ts';
 import { JobOutput } from '../output.ts';
+import { fetchForeign, remoteContent, type RemoteContentOptions } from '../remote-content.ts';
 
 /** Options of {@link comfyApi}. */
 export interface ComfyApiOptions {
@@ -22,10 +33,17 @@ export interface ComfyApiOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Whether the server looks jobs up by our id under /api/ryla (our gateway does). */
   readonly lookup?: boolean;
+  /** Largest input file in bytes; {@link COMFY_API_UPLOAD_BYTES} without it. */
+  readonly maximumUploadBytes?: number;
+  /** Whether files may be fetched from addresses that are not public, also over http. Default false. */
+  readonly allowPrivateNetworks?: boolean;
   readonly http?: HttpClient;
   /** Milliseconds since 1970; replaced in tests. */
   readonly now?: () => number;
 }
+
+/** Bytes of one upload that the contract expects a server to take (its `POST /assets`: about 100 MB). */
+export const COMFY_API_UPLOAD_BYTES = 100 * 1024 * 1024;
 
 const status = z.enum(['queued', 'running', 'succeeded', 'canceling', 'canceled', 'failed', 'expired']);
 const progress = z.object({
@@ -62,7 +80,7 @@ const job = z.object({
   metrics: z.record(z.string(), z.number().nullable()).nullish(),
 });
 const rylaJob = z.object({ job });
-const asset = z.object({ id: z.string() });
+const asset = z.object({ id: z.string(), expires_at: z.string().nullish() });
 const errorEnvelope = z.object({
   error: z.object({ code: z.string(), message: z.string(), details: z.unknown().optional() }),
 });
@@ -101,24 +119,29 @@ export function comfyApi(options: ComfyApiOptions): Adapter {
   const now = options.now ?? Date.now;
   const base = new URL(options.baseUrl.endsWith('/') ? options.baseUrl : `${options.baseUrl}/`);
   const credentials = options.headers ?? {};
+  const allowPrivate = options.allowPrivateNetworks ?? false;
+  const foreign = createHttpClient({ network: allowPrivate ? 'any' : 'public' });
+  const remote: RemoteContentOptions = {
+    own: { origin: base.origin, headers: credentials, http },
+    foreign,
+    allowHttp: allowPrivate,
+  };
+  // An input's address is a stranger's, even when it names the backend: its credentials are not for it.
+  const fetch = fetchForeign({ foreign, allowHttp: allowPrivate });
+  const assets = new AssetCache<string>(now);
 
   async function call(
     method: 'GET' | 'POST',
     path: string,
     { signal }: CallOptions,
-    body?: { readonly json: unknown } | FormData,
+    body?: HttpRequest['body'],
     headers: Readonly<Record<string, string>> = {},
   ): Promise<Dispatcher.ResponseData> {
-    const isForm = body instanceof FormData;
     const response = await http.send({
       method,
       url: new URL(path, base),
-      headers: {
-        ...credentials,
-        ...(body === undefined || isForm ? {} : { 'content-type': 'application/json' }),
-        ...headers,
-      },
-      ...(body === undefined ? {} : { body: isForm ? body : JSON.stringify(body.json) }),
+      headers: { ...credentials, ...headers },
+      ...(body === undefined ? {} : { body }),
       signal,
     });
     if (response.statusCode >= 200 && response.statusCode < 300) return response;
@@ -139,95 +162,68 @@ export function comfyApi(options: ComfyApiOptions): Adapter {
         size: description.size_bytes,
         sha256: undefined,
       },
-      ({ signal, offset }) =>
-        download(`api/v2/assets/${encodeURIComponent(description.id)}/content`, description, offset, signal),
+      remoteContent(remote, {
+        url: new URL(`api/v2/assets/${encodeURIComponent(description.id)}/content`, base).href,
+        name: description.name,
+        nodeId: description.node_id,
+      }),
     );
   }
 
-  async function* download(
-    path: string,
-    { name, node_id }: z.infer<typeof output>,
-    offset: number,
-    signal: AbortSignal,
-  ): AsyncGenerator<Uint8Array> {
-    const range: Readonly<Record<string, string>> = offset > 0 ? { range: `bytes=${offset}-` } : {};
-    let url = new URL(path, base);
-    let response = await http.send({ method: 'GET', url, headers: { ...credentials, ...range }, signal });
-    if (response.statusCode === 302) {
-      // A signed address, often of another host: our credentials stay here.
-      await response.body.dump();
-      url = new URL(headerText(response, 'location'), url);
-      const own = url.origin === base.origin ? credentials : {};
-      response = await http.send({ method: 'GET', url, headers: { ...own, ...range }, signal });
-    }
-    if (response.statusCode === 416 && offset > 0) {
-      await response.body.dump();
-      return;
-    }
-    if (response.statusCode !== 200 && response.statusCode !== 206) {
-      const reason = response.statusCode;
-      await response.body.dump();
-      throw new ComfyUIServiceError(
-        'output_missing',
-        `${name} of node ${node_id} cannot be read (status ${reason}).`,
-        {
-          nodeId: node_id,
-          retryable: reason >= 500,
-        },
-      );
-    }
-    // A server that passes over Range sends all of it again.
-    let skip = response.statusCode === 200 ? offset : 0;
-    for await (const piece of response.body) {
-      if (!Buffer.isBuffer(piece)) continue;
-      if (skip < piece.length) yield piece.subarray(skip);
-      skip = Math.max(0, skip - piece.length);
-    }
-  }
-
-  async function upload(file: JobFile, callOptions: CallOptions): Promise<Json> {
+  async function upload(
+    file: JobFile,
+    content: FileContent,
+    callOptions: CallOptions,
+  ): Promise<{ readonly ref: string; readonly expiresAt: number | undefined }> {
     const contentType = contentTypeOf(file.name);
-    const form = new FormData();
-    form.append('content_type', contentType);
-    form.append('file_path', file.name);
-    form.append('tags', 'input');
-    form.append('file', await blobOf(file.source, contentType), file.name);
-    const response = await call('POST', 'api/v2/assets', callOptions, form);
-    const { id } = parsed(asset, await readJson(response));
-    return { __type: 'core/ASSET', info: { id, file_path: file.name } };
+    const fields = { content_type: contentType, file_path: file.name, tags: 'input' };
+    const part = { field: 'file', filename: file.name, contentType, content };
+    const { headers, body } = multipart(fields, part, callOptions.signal);
+    const response = await call('POST', 'api/v2/assets', callOptions, body, headers);
+    const { id, expires_at: expiry } = parsed(asset, await readJson(response));
+    const expiresAt = Date.parse(expiry ?? '');
+    return { ref: id, expiresAt: Number.isNaN(expiresAt) ? undefined : expiresAt };
   }
 
-  async function withAssets(submission: JobSubmission, callOptions: CallOptions): Promise<Json> {
-    if (submission.files.length === 0) return asJson(submission.workflow);
-    const assets = new Map<string, Json>();
-    for (const file of submission.files)
-      assets.set(file.name, await upload(file, callOptions).catch(notAccepted));
-    const workflow: Record<string, Json> = {};
-    for (const [nodeId, node] of Object.entries(submission.workflow)) {
-      const inputs = Object.entries(node.inputs).map(([name, value]): [string, Json] => [
-        name,
-        typeof value === 'string' ? (assets.get(value) ?? value) : value,
-      ]);
-      workflow[nodeId] = { ...asJson(node), inputs: Object.fromEntries(inputs) };
+  /** The assets of a job's files by the files' names, with the keys of those that an earlier job uploaded. */
+  async function withUploads(
+    files: readonly JobFile[],
+    callOptions: CallOptions,
+  ): Promise<{ readonly byName: ReadonlyMap<string, Json>; readonly reused: readonly string[] }> {
+    const byName = new Map<string, Json>();
+    const reused: string[] = [];
+    const { signal } = callOptions;
+    const maximumBytes = options.maximumUploadBytes ?? COMFY_API_UPLOAD_BYTES;
+    for (const file of files) {
+      const content = await contentOf(file.source, { signal, maximumBytes, fetch });
+      // The name tells the kind, so the same bytes under another kind are another asset.
+      const key = `${content.sha256} ${contentTypeOf(file.name)}`;
+      const found = await assets.get(key, () => upload(file, content, callOptions), signal);
+      if (found.reused) reused.push(key);
+      byName.set(file.name, { __type: 'core/ASSET', info: { id: found.ref, file_path: file.name } });
     }
-    return workflow;
+    return { byName, reused };
   }
 
   const adapter: Adapter = {
     async submit(submission, callOptions) {
-      const workflow = await withAssets(submission, callOptions);
-      const response = await call(
-        'POST',
-        'api/v2/jobs',
-        callOptions,
-        { json: { workflow } },
-        {
-          'idempotency-key': submission.jobId,
-          'ryla-job-id': submission.jobId,
-        },
-      );
-      const { id } = await readJob(response);
-      return { id };
+      const { byName, reused } = await withUploads(submission.files, callOptions).catch(notAccepted);
+      const json = JSON.stringify({ workflow: withAssets(submission, byName) });
+      const headers = {
+        'content-type': 'application/json',
+        'idempotency-key': submission.jobId,
+        'ryla-job-id': submission.jobId,
+        ...(submission.traceparent === undefined ? {} : { traceparent: submission.traceparent }),
+      };
+      try {
+        const { id } = await readJob(await call('POST', 'api/v2/jobs', callOptions, json, headers));
+        return { id };
+      } catch (error) {
+        if (!ComfyUIServiceError.isInstance(error) || error.code !== 'invalid_input_file') throw error;
+        // The server may have dropped what an earlier job uploaded: the next attempt uploads it again.
+        for (const key of reused) assets.forget(key);
+        throw reused.length === 0 ? error : withRetry(error);
+      }
     },
     async status(ref, callOptions) {
       return snapshotOf(await readJob(await call('GET', jobPath(ref), callOptions)), toOutput);
@@ -247,7 +243,9 @@ export function comfyApi(options: ComfyApiOptions): Adapter {
       if (response.statusCode !== 200) throw await refusal(response, now());
       yield* parseEvents(response.body);
     },
-    close: () => http.close(),
+    async close() {
+      await Promise.all([http.close(), foreign.close()]);
+    },
   };
   if (options.lookup !== true) return adapter;
   return {
@@ -273,9 +271,31 @@ function asJson(value: object): { readonly [key: string]: Json } {
   return { ...value };
 }
 
+/** The workflow with its files' names replaced by their assets. */
+function withAssets({ workflow }: JobSubmission, assets: ReadonlyMap<string, Json>): Json {
+  if (assets.size === 0) return asJson(workflow);
+  const changed: Record<string, Json> = {};
+  for (const [nodeId, node] of Object.entries(workflow)) {
+    const inputs = Object.entries(node.inputs).map(([name, value]): [string, Json] => [
+      name,
+      typeof value === 'string' ? (assets.get(value) ?? value) : value,
+    ]);
+    changed[nodeId] = { ...asJson(node), inputs: Object.fromEntries(inputs) };
+  }
+  return changed;
+}
+
 function notAccepted(error: unknown): never {
   if (!ComfyUIServiceError.isInstance(error)) throw error;
   throw new ComfyUIServiceError(error.code, error.message, { ...contextOf(error), accepted: 'no' });
+}
+
+function withRetry(error: ComfyUIServiceError): ComfyUIServiceError {
+  return new ComfyUIServiceError(error.code, error.message, {
+    ...contextOf(error),
+    accepted: error.accepted,
+    retryable: true,
+  });
 }
 
 function contextOf({
@@ -287,11 +307,6 @@ function contextOf({
   cause,
 }: ComfyUIServiceError): ErrorContext {
   return { nodeId, details, hint, retryable, retryAfterMs, cause };
-}
-
-function headerText(response: Dispatcher.ResponseData, name: string): string {
-  const value = response.headers[name];
-  return typeof value === 'string' ? value : '';
 }
 
 function parsed<T>(schema: z.ZodType<T>, value: unknown): T {

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 
 import { parseApiWorkflow } from '@ryla/workflow';
 
+import type { InputBucket } from '../input-bucket.ts';
 import type { JobSnapshot, JobSubmission } from '../job.ts';
 import { type HttpStandIn, httpStandIn, json } from '../testing/http-stand-in.ts';
 import { runpod } from './runpod.ts';
@@ -47,6 +48,55 @@ describe('submission', () => {
     const submitted = adapter.submit(job(RUNPOD_LIMITS.runBodyBytes * 0.76), { signal });
     await expect(submitted).rejects.toMatchObject({ code: 'payload_too_large', jobId: 'j', accepted: 'no' });
     expect(standIn.received).toEqual([]);
+  });
+
+  describe('with payload: bare', () => {
+    const bodyOf = async (submission: JobSubmission): Promise<unknown> => {
+      const [, standIn] = await answering(200, { id: 'r', status: 'IN_QUEUE' });
+      const adapter = runpod({ apiUrl: `${standIn.url}/v2`, endpointId: 'e', apiKey: 'k', payload: 'bare' });
+      await adapter.submit(submission, { signal });
+      await adapter.close();
+      return JSON.parse(standIn.received[0]?.body.toString() ?? '') as unknown;
+    };
+    it('is the bare workflow when there are no files, and wrapped otherwise', async () => {
+      const withFile = job(3);
+      expect(await bodyOf({ ...withFile, files: [] })).toEqual({ input: withFile.workflow });
+      expect(await bodyOf(withFile)).toMatchObject({ input: { workflow: withFile.workflow, jobId: 'j' } });
+    });
+  });
+
+  describe('with an input bucket', () => {
+    const put: InputBucket['put'] = (sha256) => Promise.resolve(`https://bucket.example/${sha256}`);
+    async function imagesOf(files: JobSubmission['files'], inputBucket: InputBucket): Promise<string[]> {
+      const [, standIn] = await answering(200, { id: 'r', status: 'IN_QUEUE' });
+      const adapter = runpod({ apiUrl: `${standIn.url}/v2`, endpointId: 'e', apiKey: 'k', inputBucket });
+      await adapter.submit({ ...job(0), files }, { signal });
+      await adapter.close();
+      const body = JSON.parse(standIn.received[0]?.body.toString() ?? '') as {
+        input: { images: { image: string }[] };
+      };
+      return body.input.images.map(({ image }) => image);
+    }
+    const file = (size: number) => ({
+      name: 'a.png',
+      source: { name: 'a.png', bytes: new Uint8Array(size) },
+    });
+
+    it('sends what fits inline, the rest by address, and addresses as they are', async () => {
+      const byUrl = { name: 'b.png', source: { url: 'https://example.org/b.png' } };
+      const images = await imagesOf([file(9_000_000), file(3), byUrl], { put });
+      expect(images[0]).toMatch(/^https:\/\/bucket\.example\/[0-9a-f]{64}$/);
+      expect(images.slice(1)).toEqual(['AAAA', 'https://example.org/b.png']);
+    });
+
+    it('that fails, fails the submission before it is sent', async () => {
+      const broken = { put: () => Promise.reject(new Error('reset')) };
+      await expect(imagesOf([file(9_000_000)], broken)).rejects.toMatchObject({
+        code: 'backend_unreachable',
+        accepted: 'no',
+        retryable: true,
+      });
+    });
   });
 
   it.each([
@@ -101,7 +151,69 @@ describe('envelopes', () => {
     });
   });
 
-  it.each([undefined, null, 'text', { images: [{ filename: 1 }] }])(
+  it('with errors beside the pictures succeed with warnings', async () => {
+    const images = [{ filename: 'a.webp', type: 'base64', data: 'QUJD' }];
+    const snapshotWith = await snapshot({
+      status: 'COMPLETED',
+      output: { images, errors: ['node 9: no file'] },
+    });
+    expect(snapshotWith).toMatchObject({ status: 'succeeded', warnings: ['node 9: no file'] });
+    expect(snapshotWith.outputs[0]).toMatchObject({ name: 'a.webp', contentType: 'image/webp' });
+    expect(await snapshot({ status: 'COMPLETED', output: { images } })).not.toHaveProperty('warnings');
+  });
+
+  it('with errors and nothing else are a failure', async () => {
+    const output = { status: 'success_no_images', images: [], errors: ['CUDA out of memory'] };
+    expect(await snapshot({ status: 'COMPLETED', output })).toMatchObject({
+      status: 'failed',
+      error: { code: 'out_of_memory', message: 'CUDA out of memory' },
+    });
+  });
+
+  it('completed with an error inside are a failure', async () => {
+    const output = { error: 'Workflow validation failed', images: [] };
+    expect(await snapshot({ status: 'COMPLETED', output })).toMatchObject({
+      status: 'failed',
+      error: { code: 'backend_error', message: 'Workflow validation failed' },
+    });
+  });
+
+  it('of an exception in the handler give its message', async () => {
+    const error = JSON.stringify({
+      error_type: "<class 'ValueError'>",
+      error_message: 'bad seed',
+      error_traceback: 'Traceback …',
+      worker_id: 'w',
+    });
+    expect((await snapshot({ status: 'FAILED', error })).error?.message).toBe('bad seed');
+  });
+
+  it('with a bucket address are fetched without our key, and resumed', async () => {
+    let asked = 0;
+    const bucket = await httpStandIn((_request, response) => {
+      asked += 1;
+      if (asked > 1) response.writeHead(206, { 'content-range': 'bytes 2-4/5' }).end('CDE');
+      else {
+        response.writeHead(200, { 'content-length': 5 });
+        response.write('AB', () => setImmediate(() => response.destroy()));
+      }
+    });
+    const data = `${bucket.url}/a.png?signature=x`;
+    const envelope = {
+      id: 'r',
+      status: 'COMPLETED',
+      output: { images: [{ filename: 'a.png', type: 's3_url', data }] },
+    };
+    const standIn = await httpStandIn((_request, response) => json(response, 200, envelope));
+    standIns.push(bucket, standIn);
+    const adapter = runpod({ apiUrl: standIn.url, endpointId: 'e', apiKey: 'k', allowPrivateNetworks: true });
+    const [output] = (await adapter.status({ id: 'r' }, { signal })).outputs;
+    expect(Buffer.from(await output!.bytes()).toString()).toBe('ABCDE');
+    expect(bucket.received.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined]);
+    await adapter.close();
+  });
+
+  it.each([undefined, null, 'text', {}, { workerId: 'w' }, { images: [{ filename: 1 }] }])(
     'completed with the output %j are a failure',
     async (output) => {
       const { status, error } = await snapshot({ status: 'COMPLETED', output });
@@ -157,8 +269,15 @@ describe('envelopes', () => {
     await expect(snapshot({ status: 'DREAMING' })).rejects.toMatchObject({ code: 'invalid_response' });
   });
 
-  it('with a bucket address are read over https only', async () => {
-    const data = 'http://169.254.169.254/latest';
+  it.each([
+    'http://169.254.169.254/latest',
+    'https://169.254.169.254/latest',
+    'https://127.0.0.1:1/a.png',
+    'https://[::ffff:10.0.0.1]/a.png',
+    'https://localhost/a.png',
+    'file:///etc/passwd',
+    'nonsense',
+  ])('with the bucket address %s are not read: public hosts, over https only', async (data) => {
     const output = { images: [{ filename: 'a.png', type: 's3_url', data }] };
     const { outputs } = await snapshot({ status: 'COMPLETED', output });
     await expect(outputs[0]?.bytes()).rejects.toMatchObject({ code: 'untrusted_url' });

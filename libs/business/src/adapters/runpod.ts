@@ -4,12 +4,27 @@ import type { Dispatcher } from 'undici';
 import { z } from 'zod';
 
 import type { Adapter, CallOptions, ProviderRef } from '../adapter.ts';
-import { base64Content } from '../base64-content.ts';
 import { ComfyUIServiceError, type ErrorCode, type ErrorContext } from '../errors.ts';
-import { bytesOf, sizeOf } from '../file-content.ts';
-import { createHttpClient, excerpt, type HttpClient, readJson, readText, retryAfter } from '../http.ts';
-import type { JobProgress, JobSnapshot, JobStatus, JobSubmission } from '../job.ts';
-import { JobOutput } from '../output.ts';
+import { bytesOf, contentOf, contentTypeOf, type FileContent } from '../file-content.ts';
+import type { InputBucket } from '../input-bucket.ts';
+import {
+  createHttpClient,
+  excerpt,
+  type HttpClient,
+  readBase64Json,
+  readJson,
+  readText,
+  retryAfter,
+} from '../http.ts';
+import type { JobFile, JobProgress, JobSnapshot, JobStatus, JobSubmission } from '../job.ts';
+import { JobOutput, type OpenContent } from '../output.ts';
+import { RUNPOD_RATE_LIMITS } from '../policy/provider-limits.ts';
+import {
+  fetchForeign,
+  type FetchForeign,
+  remoteContent,
+  type RemoteContentOptions,
+} from '../remote-content.ts';
 import { RUNPOD_LIMITS } from './runpod-limits.ts';
 
 /** Options of {@link runpod}. */
@@ -20,6 +35,20 @@ export interface RunPodOptions {
   readonly apiUrl?: string;
   /** Longest execution in milliseconds; RunPod's own default is 600,000. */
   readonly executionTimeoutMs?: number;
+  /**
+   * `wrapped` (default): `{workflow, images, jobId}`, as our worker and the community's take it. `bare`: a workflow
+   * without files is the whole `input`, as endpoints with a handler of their own take it; our job id is not sent then.
+   */
+  readonly payload?: 'wrapped' | 'bare';
+  /**
+   * Whether the worker fetches a picture whose `image` is an https address. Files given by address are then passed
+   * on by address. Default false, or true with an `inputBucket`.
+   */
+  readonly imageUrls?: boolean;
+  /** Where files go that do not fit into a request; the worker must take addresses then (`imageUrls`). */
+  readonly inputBucket?: InputBucket;
+  /** Whether files may be fetched from addresses that are not public, also over http. Default false. */
+  readonly allowPrivateNetworks?: boolean;
   readonly http?: HttpClient;
   readonly now?: () => number;
 }
@@ -49,7 +78,14 @@ const file = z.object({
 const result = z.object({
   images: z.array(file).default([]),
   files: z.array(file).default([]),
+  /** Nodes and files that the community's worker could not deliver. */
+  errors: z.array(z.string()).default([]),
+  status: z.string().nullish(),
   timings: z.object({ bootMs: z.number().nullish() }).nullish(),
+});
+const health = z.object({
+  jobs: z.object({ inQueue: z.number().nullish(), inProgress: z.number().nullish() }),
+  workers: z.object({ idle: z.number().nullish() }),
 });
 const progressUpdate = z.object({
   progress: z.object({
@@ -72,8 +108,11 @@ const workerError = z.object({
   retryable: z.boolean().nullish(),
 });
 const communityFailure = z.object({ details: z.array(z.string()).min(1) });
+const handlerException = z.object({ error_type: z.string(), error_message: z.string() });
+const refusedOutput = z.object({ error: z.string().min(1) });
 
 type Envelope = z.infer<typeof envelope>;
+type ContentOfFile = (entry: z.infer<typeof file>) => OpenContent;
 
 const STATUS: Readonly<Record<z.infer<typeof state>, JobStatus>> = {
   IN_QUEUE: 'queued',
@@ -100,12 +139,25 @@ const CODES = new Set<string>([
   'worker_lost',
 ]);
 
+/** Largest file that fits into POST /run in base64, in bytes. */
+const INLINE_BYTES = Math.floor((RUNPOD_LIMITS.runBodyBytes / 4) * 3);
+
+/** Largest file that goes to the bucket, in bytes: what S3 takes in one PUT. */
+const BUCKET_BYTES = 5 * 1024 * 1024 * 1024;
+
+/** Bytes of a request beside the workflow and the files' contents: names, keys, policy. */
+const ENVELOPE_BYTES = 4_096;
+
 const OUT_OF_MEMORY = /out of memory|outofmemory|allocation on device/i;
 
 /** An adapter for one RunPod queue endpoint. RunPod has no look-up by our id, so this has none. */
 export function runpod(options: RunPodOptions): Adapter {
   const http = options.http ?? createHttpClient();
   const now = options.now ?? Date.now;
+  const allowPrivate = options.allowPrivateNetworks ?? false;
+  const foreign = createHttpClient({ network: allowPrivate ? 'any' : 'public' });
+  const remote: RemoteContentOptions = { foreign, allowHttp: allowPrivate };
+  const fetch = fetchForeign(remote);
   const base = `${(options.apiUrl ?? RUNPOD_API_URL).replace(/\/$/, '')}/${encodeURIComponent(options.endpointId)}/`;
 
   async function call(
@@ -130,14 +182,20 @@ export function runpod(options: RunPodOptions): Adapter {
 
   return {
     async submit(submission, callOptions) {
-      const body = await requestBody(submission, options.executionTimeoutMs);
+      const body = await requestBody(submission, options, fetch, callOptions.signal).catch(
+        (error: unknown) => {
+          throw ComfyUIServiceError.isInstance(error) ? error.within({ jobId: submission.jobId }) : error;
+        },
+      );
       const answer = parsed(envelope, await readJson(await call('POST', 'run', callOptions, body)));
       return { id: answer.id };
     },
     async status(ref, callOptions) {
-      return snapshotOf(
-        parsed(envelope, await readJson(await call('GET', `status/${idOf(ref)}`, callOptions))),
-        http,
+      const { value, content } = await readBase64Json(await call('GET', `status/${idOf(ref)}`, callOptions));
+      return snapshotOf(parsed(envelope, value), (entry) =>
+        entry.type === 's3_url'
+          ? remoteContent(remote, { url: entry.data, name: entry.filename, nodeId: entry.nodeId ?? '' })
+          : content(entry.data, entry.filename),
       );
     },
     async cancel(ref, callOptions) {
@@ -148,7 +206,20 @@ export function runpod(options: RunPodOptions): Adapter {
         if (!(ComfyUIServiceError.isInstance(error) && error.code === 'job_not_found')) throw error;
       }
     },
-    close: () => http.close(),
+    async health(callOptions) {
+      const { jobs, workers } = parsed(health, await readJson(await call('GET', 'health', callOptions)));
+      return {
+        queued: jobs.inQueue ?? undefined,
+        running: jobs.inProgress ?? undefined,
+        idleWorkers: workers.idle ?? undefined,
+      };
+    },
+    limits: RUNPOD_RATE_LIMITS,
+    retentionMs: RUNPOD_LIMITS.resultRetentionMs,
+    provider: 'runpod',
+    async close() {
+      await Promise.all([http.close(), foreign.close()]);
+    },
   };
 }
 
@@ -156,23 +227,90 @@ function idOf(ref: ProviderRef): string {
   return encodeURIComponent(ref['id'] ?? '');
 }
 
-async function requestBody(job: JobSubmission, executionTimeoutMs: number | undefined): Promise<string> {
-  const sizes = await Promise.all(job.files.map(({ source }) => sizeOf(source)));
-  const encoded = sizes.reduce((sum, size) => sum + Math.ceil(size / 3) * 4, 0);
-  if (encoded > RUNPOD_LIMITS.runBodyBytes) throw tooLarge(job, encoded);
-  const images = await Promise.all(
-    job.files.map(async ({ name, source }) => ({
-      name,
-      image: Buffer.from(await bytesOf(source)).toString('base64'),
-    })),
-  );
+async function requestBody(
+  job: JobSubmission,
+  options: RunPodOptions,
+  fetch: FetchForeign,
+  signal: AbortSignal,
+): Promise<string> {
+  const images = await inlineOrStored(job, options, fetch, signal);
+  const isBare = options.payload === 'bare' && images.length === 0;
+  const timeout = options.executionTimeoutMs;
+  const trace = job.traceparent === undefined ? {} : { traceparent: job.traceparent };
   const body = JSON.stringify({
-    input: { workflow: job.workflow, images, jobId: job.jobId },
-    ...(executionTimeoutMs === undefined ? {} : { policy: { executionTimeout: executionTimeoutMs } }),
+    input: isBare ? job.workflow : { workflow: job.workflow, images, jobId: job.jobId, ...trace },
+    ...(job.webhookUrl === undefined ? {} : { webhook: job.webhookUrl }),
+    ...(timeout === undefined ? {} : { policy: { executionTimeout: timeout } }),
   });
   const size = Buffer.byteLength(body);
   if (size > RUNPOD_LIMITS.runBodyBytes) throw tooLarge(job, size);
   return body;
+}
+
+/** The files as the worker takes them: in base64 while they fit into the request, the largest by address otherwise. */
+async function inlineOrStored(
+  job: JobSubmission,
+  options: RunPodOptions,
+  fetch: FetchForeign,
+  signal: AbortSignal,
+): Promise<readonly { readonly name: string; readonly image: string }[]> {
+  const bucket = options.inputBucket;
+  const urls = new Map<JobFile, string>();
+  const contents = new Map<JobFile, FileContent>();
+  const maximumBytes = bucket === undefined ? INLINE_BYTES : BUCKET_BYTES;
+  for (const file of job.files) {
+    const { source } = file;
+    if ('url' in source && (options.imageUrls ?? bucket !== undefined) && isHttps(source.url))
+      urls.set(file, source.url);
+    else contents.set(file, await contentOf(source, { signal, maximumBytes, fetch }));
+  }
+  let size = Buffer.byteLength(JSON.stringify(job.workflow)) + ENVELOPE_BYTES;
+  for (const [file, content] of [...contents].sort(([, a], [, b]) => a.size - b.size)) {
+    size += encodedSize(content.size);
+    if (size <= RUNPOD_LIMITS.runBodyBytes) continue;
+    if (bucket === undefined) throw tooLarge(job, size);
+    urls.set(file, await stored(bucket, file, content, signal));
+  }
+  return Promise.all(
+    job.files.map(async (file) => {
+      const content = contents.get(file);
+      const image =
+        urls.get(file) ??
+        (content === undefined ? '' : Buffer.from(await bytesOf(content, signal)).toString('base64'));
+      return { name: file.name, image };
+    }),
+  );
+}
+
+async function stored(
+  bucket: InputBucket,
+  file: JobFile,
+  content: FileContent,
+  signal: AbortSignal,
+): Promise<string> {
+  try {
+    return await bucket.put(content.sha256, content, contentTypeOf(file.name), signal);
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw new ComfyUIServiceError(
+      'backend_unreachable',
+      `${file.name} could not be put into the input bucket.`,
+      {
+        cause,
+        retryable: !ComfyUIServiceError.isInstance(cause) || cause.retryable,
+        accepted: 'no',
+        hint: 'Check the address and the keys of inputBucket.',
+      },
+    );
+  }
+}
+
+function encodedSize(bytes: number): number {
+  return Math.ceil(bytes / 3) * 4;
+}
+
+function isHttps(url: string): boolean {
+  return URL.canParse(url) && new URL(url).protocol === 'https:';
 }
 
 function tooLarge(job: JobSubmission, size: number): ComfyUIServiceError {
@@ -182,7 +320,7 @@ function tooLarge(job: JobSubmission, size: number): ComfyUIServiceError {
     `The job with its files is ${mebibytes(size)} MiB as RunPod needs it; POST /run takes ${mebibytes(RUNPOD_LIMITS.runBodyBytes)} MiB.`,
     {
       jobId: job.jobId,
-      hint: 'Send smaller files, or use a backend that takes uploads, such as Modal.',
+      hint: 'Send smaller files, set inputBucket, or use a backend that takes uploads, such as Modal.',
       accepted: 'no',
     },
   );
@@ -199,7 +337,7 @@ function parsed<T>(schema: z.ZodType<T>, value: unknown): T {
   );
 }
 
-function snapshotOf(answer: Envelope, http: HttpClient): JobSnapshot {
+function snapshotOf(answer: Envelope, contentOfFile: ContentOfFile): JobSnapshot {
   const update = answer.status === 'IN_PROGRESS' ? progressUpdate.safeParse(answer.output) : undefined;
   const base = {
     queuePosition: undefined,
@@ -215,7 +353,10 @@ function snapshotOf(answer: Envelope, http: HttpClient): JobSnapshot {
     return { ...base, status: 'failed', error: new ComfyUIServiceError('timed_out', message) };
   }
   if (answer.status !== 'COMPLETED') return { ...base, status: STATUS[answer.status] };
-  const outputs = result.safeParse(answer.output);
+  const refused = refusedOutput.safeParse(answer.output);
+  if (refused.success)
+    return { ...base, status: 'failed', error: failureOf({ ...answer, error: refused.data.error }) };
+  const outputs = outputOf(answer);
   if (!outputs.success) {
     const message =
       answer.output === undefined || answer.output === null
@@ -227,8 +368,21 @@ function snapshotOf(answer: Envelope, http: HttpClient): JobSnapshot {
       error: new ComfyUIServiceError('output_missing', message, { cause: outputs.error }),
     };
   }
-  const files = [...outputs.data.images, ...outputs.data.files].map((entry) => toOutput(entry, http));
-  return { ...base, status: 'succeeded', outputs: files };
+  const { images, files, errors } = outputs.data;
+  const made = [...images, ...files].map((entry) => toOutput(entry, contentOfFile(entry)));
+  if (errors.length === 0) return { ...base, status: 'succeeded', outputs: made };
+  // Nothing but errors is what the community's worker makes of a node that failed.
+  if (made.length === 0) return { ...base, status: 'failed', error: plainFailure(errors.join('\n')) };
+  return { ...base, status: 'succeeded', outputs: made, warnings: errors };
+}
+
+/** The result of a finished job. An object with nothing that we know is no result, and not an empty one. */
+function outputOf({ output }: Envelope): z.ZodSafeParseResult<z.infer<typeof result>> {
+  const isResult =
+    typeof output === 'object' &&
+    output !== null &&
+    ['images', 'files', 'status'].some((key) => key in output);
+  return result.safeParse(isResult ? output : undefined);
 }
 
 function timingsOf(answer: Envelope): JobSnapshot['timings'] {
@@ -256,46 +410,22 @@ function progressOf(update: z.infer<typeof progressUpdate>['progress']): JobProg
   };
 }
 
-function toOutput(entry: z.infer<typeof file>, http: HttpClient): JobOutput {
+function toOutput(entry: z.infer<typeof file>, open: OpenContent): JobOutput {
   const description = {
     nodeId: entry.nodeId ?? '',
     name: entry.filename,
     kind: entry.kind ?? ('image' satisfies OutputKind),
-    contentType: entry.contentType ?? 'image/png',
+    contentType: entry.contentType ?? pictureType(entry.filename),
     size: entry.size ?? undefined,
     sha256: entry.sha256 ?? undefined,
   };
-  const open = entry.type === 's3_url' ? fromUrl(entry, http) : base64Content(entry.data, entry.filename);
   return new JobOutput(description, open);
 }
 
-/** A file in a bucket: fetched without our key, over https only. */
-function fromUrl(
-  entry: z.infer<typeof file>,
-  http: HttpClient,
-): (options: { readonly signal: AbortSignal; readonly offset: number }) => AsyncIterable<Uint8Array> {
-  return async function* ({ signal, offset }) {
-    const url = URL.canParse(entry.data) ? new URL(entry.data) : undefined;
-    if (url?.protocol !== 'https:') {
-      throw new ComfyUIServiceError(
-        'untrusted_url',
-        `The worker gave an address for ${entry.filename} that is not https.`,
-      );
-    }
-    const headers: Readonly<Record<string, string>> = offset > 0 ? { range: `bytes=${offset}-` } : {};
-    const response = await http.send({ method: 'GET', url, headers, signal });
-    if (response.statusCode !== (offset > 0 ? 206 : 200)) {
-      const { statusCode } = response;
-      await response.body.dump();
-      const retryable = statusCode >= 500;
-      throw new ComfyUIServiceError(
-        'output_missing',
-        `${entry.filename} cannot be read (status ${statusCode}).`,
-        { retryable },
-      );
-    }
-    for await (const piece of response.body) if (Buffer.isBuffer(piece)) yield piece;
-  };
+/** The community's worker returns pictures only, PNG unless the name says otherwise. */
+function pictureType(name: string): string {
+  const type = contentTypeOf(name);
+  return type.startsWith('image/') ? type : 'image/png';
 }
 
 /** The true cause: our worker's JSON, the community worker's details, or RunPod's own text. */
@@ -315,9 +445,14 @@ function failureOf(answer: Envelope): ComfyUIServiceError {
     });
   }
   const community = communityFailure.safeParse(answer.output);
-  const message = community.success
-    ? community.data.details.join('\n')
-    : excerpt(text) || 'The worker failed without a reason.';
+  if (community.success) return plainFailure(community.data.details.join('\n'));
+  // What the worker SDK makes of an exception that the handler let through.
+  const exception = handlerException.safeParse(jsonOrUndefined(text));
+  if (exception.success) return plainFailure(exception.data.error_message);
+  return plainFailure(excerpt(text) || 'The worker failed without a reason.');
+}
+
+function plainFailure(message: string): ComfyUIServiceError {
   return new ComfyUIServiceError(OUT_OF_MEMORY.test(message) ? 'out_of_memory' : 'backend_error', message);
 }
 

@@ -11,36 +11,82 @@ import {
   WorkflowError,
 } from '@ryla/workflow';
 
-import type { Adapter, ProviderRef } from '../adapter.ts';
-import { ComfyUIServiceError, type ErrorContext } from '../errors.ts';
-import {
-  isTerminal,
-  type JobEvent,
-  type JobFile,
-  type JobResult,
-  type JobSnapshot,
-  type JobStatus,
-  type JobSubmission,
-} from '../job.ts';
+import type { Adapter, BackendHealth } from '../adapter.ts';
+import { ComfyUIServiceError } from '../errors.ts';
+import { createHttpClient } from '../http.ts';
+import type { JobEvent, JobFile, JobResult, JobSnapshot, JobSubmission } from '../job.ts';
 import type { JobOutput } from '../output.ts';
-import { PollScheduler } from '../poll-scheduler.ts';
-import { type Clock, RETRY, retryDelay, retryRead, systemClock } from '../retry.ts';
-import { submitOnce } from '../submission.ts';
+import { costOf, MODAL_PRICES, type PriceTable, RUNPOD_PRICES } from '../policy/costs.ts';
+import { ExecutionHistory, QUANTILES } from '../policy/execution-history.ts';
+import { createRoutes, type Route, type Routes, type RouteTable } from '../policy/routes.ts';
+import { createSpendLimit, spentIn } from '../policy/spend-limit.ts';
+import { fetchForeign } from '../remote-content.ts';
+import { type Clock, systemClock } from '../retry.ts';
+import { hasEnded, type JobCost, type JobRecord } from '../store/job-record.ts';
+import type { CostSum, JobFilter, JobPage, JobStore } from '../store/job-store.ts';
+import { memoryJobStore } from '../store/memory-job-store.ts';
+import { JobStoreError } from '../store/store-error.ts';
+import { runpodWebhookUrl } from '../webhooks/job-secret.ts';
+import { checkReceiverUrl, createWebhookSender, jobMessage } from '../webhooks/outgoing.ts';
+import { parseWebhookSecret } from '../webhooks/standard-webhooks.ts';
+import { type ArtifactStore, keptOutputs } from './artifacts.ts';
+import { type Backend, type BackendState, createBackend } from './backend.ts';
+import { JobEngine, LEASE } from './job-engine.ts';
+import { preparePayload } from './job-payload.ts';
+import { historyKey, type JobRun } from './job-run.ts';
+import { failureOf } from './stored-job.ts';
+import { createTelemetry } from './telemetry.ts';
+
+/** Where backends tell of a job's end, and where the application wants to hear of it. */
+export interface WebhookOptions {
+  /**
+   * Public address of the handler of incoming webhooks, such as `https://app.example/webhooks`. Backends with webhooks
+   * are then polled rarely.
+   */
+  readonly incomingUrl?: string;
+  /** Secrets of this application (`whsec_…`), the newest first, of which every job's own is made. */
+  readonly incomingSecrets?: readonly string[];
+  /** Address of the application that is told of every job's end, signed as Standard Webhooks. */
+  readonly notifyUrl?: string;
+  /** Secrets (`whsec_…`) to sign with, the newest first. */
+  readonly notifySecrets?: readonly string[];
+  /** Whether `notifyUrl` may lead to a private network or this machine, over http too. Default false. */
+  readonly allowPrivateNetworks?: boolean;
+}
 
 /** Options of {@link createComfyUIService}. */
 export interface ComfyUIServiceOptions<Backend extends string = string> {
   /** Backends by name; one that is undefined is not there. */
   readonly adapters: { readonly [Name in Backend]?: Adapter | undefined };
-  /** Backend of jobs that name none; the first adapter otherwise. */
-  readonly defaultBackend?: Backend;
+  /** Where jobs are kept; in memory without it, and gone with the process. */
+  readonly store?: JobStore;
+  /** Where the new jobs of each endpoint go. Without it all go to `defaultBackend`. */
+  readonly routes?: RouteTable;
+  /** Backend of jobs that name none and have no route; the first adapter otherwise. */
+  readonly defaultBackend?: NoInfer<Backend>;
+  /** Where outputs are kept once a job has ended; without it they stay at the backend, for as long as that keeps them. */
+  readonly artifacts?: ArtifactStore;
+  /** Runs of one job that may follow one whose machine died; 1 without it. A new run begins only when the last is over. */
+  readonly restarts?: number;
+  /** US dollars a day (UTC) that the jobs of an endpoint may cost. */
+  readonly usdPerDay?: Readonly<Record<string, number>>;
+  /** Prices by provider, in place of the published ones. */
+  readonly prices?: Readonly<Record<string, PriceTable>>;
+  readonly webhooks?: WebhookOptions;
+  /** Hears of what goes wrong where nobody waits for it. */
+  readonly onProblem?: (kind: string, jobId: string | undefined, error: unknown) => void;
   readonly clock?: Clock;
 }
 
 /** Options of a submission. */
 export interface SubmitOptions<Backend extends string = string> {
+  /** Only this backend; without it the routes decide. */
   readonly backend?: Backend;
-  /** The job's id, minted by the caller (a UUID); the service mints one otherwise. */
+  /** The job's id, minted by the caller (a UUID); the service mints one otherwise. The same id is the same job. */
   readonly jobId?: string;
+  /** Jobs with the same key go to the same backend; the job's id without it. */
+  readonly routeKey?: string;
+  readonly tags?: readonly string[];
   readonly signal?: AbortSignal;
 }
 
@@ -55,12 +101,10 @@ export interface BareWorkflow {
   readonly files?: Readonly<Record<string, FileInput>>;
 }
 
-/** A job that was submitted. */
-export interface JobHandle<OutputName extends string = string> {
+/** A job by its id. Every call rejects with `unknown_job` where the store has no such job. */
+export interface JobReference<OutputName extends string = string> {
   readonly id: string;
-  readonly backend: string;
-  readonly endpoint: string | undefined;
-  /** What the backend says now. */
+  /** What the backend says now; of a job that has ended, what is stored. */
   status(options?: WaitOptions): Promise<JobSnapshot>;
   /** What happens, live; ends with exactly one `finished`. Leaving the iteration does not stop the job. */
   events(options?: WaitOptions): AsyncIterable<JobEvent>;
@@ -70,11 +114,34 @@ export interface JobHandle<OutputName extends string = string> {
   result(options?: WaitOptions): Promise<JobResult<OutputName>>;
   /** Asks the backend to stop the job. A job that has ended stays as it is. */
   cancel(options?: WaitOptions): Promise<void>;
+  /** What is stored of the job. */
+  record(): Promise<JobRecord>;
 }
+
+/** A job that was submitted. */
+export interface JobHandle<OutputName extends string = string> extends JobReference<OutputName> {
+  readonly backend: string;
+  readonly endpoint: string | undefined;
+}
+
+/** How the service and its backends do. */
+export interface ServiceHealth {
+  readonly ok: boolean;
+  readonly jobsInFlight: number;
+  readonly store: { readonly ok: boolean; readonly error?: string };
+  readonly backends: Readonly<
+    Record<
+      string,
+      BackendState & { readonly ok: boolean; readonly health?: BackendHealth; readonly error?: string }
+    >
+  >;
+}
+
+type BackendEntry = readonly [string, ServiceHealth['backends'][string]];
 
 /** Runs ComfyUI workflows on whichever backend. */
 export interface ComfyUIService<Backend extends string = string> extends AsyncDisposable {
-  /** Submits an endpoint's workflow with typed inputs. */
+  /** Submits an endpoint's workflow with typed inputs; it is stored before anything is sent. */
   submit<Inputs extends object, OutputName extends string>(
     endpoint: EndpointDefinition<Inputs, OutputName>,
     inputs: NoInfer<Inputs>,
@@ -88,262 +155,442 @@ export interface ComfyUIService<Backend extends string = string> extends AsyncDi
     inputs: NoInfer<Inputs>,
     options?: SubmitOptions<Backend>,
   ): Promise<JobResult<OutputName>>;
-  /** A job of this service by its id; undefined when it was not submitted here. */
-  job(id: string): JobHandle | undefined;
+  /** A job by its id, whoever submitted it. Give the endpoint for named outputs. */
+  job<Inputs extends object, OutputName extends string = string>(
+    id: string,
+    endpoint?: EndpointDefinition<Inputs, OutputName>,
+  ): JobReference<OutputName>;
+  readonly jobs: {
+    /** Stored jobs, newest first. */
+    list(
+      filter?: JobFilter,
+      page?: { readonly cursor?: string | undefined; readonly limit?: number },
+    ): Promise<JobPage>;
+  };
+  /** Where new jobs go; may be changed at any time, for new jobs only. */
+  readonly routes: Pick<Routes, 'table' | 'replace' | 'set' | 'subscribe'>;
+  /** What stored jobs cost. */
+  costs(options: { readonly by: 'endpoint' | 'backend' | 'day' } & JobFilter): Promise<readonly CostSum[]>;
+  /** Asks the store and every backend how they are. */
+  health(options?: WaitOptions): Promise<ServiceHealth>;
+  /** Takes over jobs that no running service looks after; the service does so by itself, at its start and every 10 s. */
+  recover(): Promise<void>;
+  /** Takes in a webhook's notice that something is new about a job; see `@ryla/business/webhooks`. */
+  notice(jobId: string, providerJobId?: string): Promise<void>;
   /** Closes connections; whoever still waits gets `service_closed`. Jobs go on. */
   close(): Promise<void>;
 }
 
+/** Milliseconds between two looks at the store for a job that another service sends. */
+const OTHERS_MS = 500;
+
 /** Milliseconds that aborting `run` waits for the cancellation to reach the backend. */
 const CANCEL_ON_ABORT_MS = 5_000;
 
-/** Milliseconds under which an event stream counts as brief, so that the next one is opened later. */
-const BRIEF_STREAM_MS = 5_000;
-
 /** Makes a service over the given backends. */
-export function createComfyUIService<Backend extends string>(
-  options: ComfyUIServiceOptions<Backend>,
-): ComfyUIService<Backend> {
+export function createComfyUIService<Name extends string>(
+  options: ComfyUIServiceOptions<Name>,
+): ComfyUIService<Name> {
   const clock = options.clock ?? systemClock;
-  const adapters = new Map<string, Adapter>();
+  const store = options.store ?? memoryJobStore({ clock });
+  const telemetry = createTelemetry(options.onProblem);
+  const history = new ExecutionHistory();
+  const backends = new Map<string, Backend>();
   for (const [name, adapter] of Object.entries<Adapter | undefined>(options.adapters)) {
-    if (adapter !== undefined) adapters.set(name, adapter);
+    if (adapter === undefined) continue;
+    const onRetry = telemetry.retried.bind(telemetry, name);
+    backends.set(name, createBackend({ name, adapter, clock, history, onRetry }));
   }
-  const pollers = new Map([...adapters.keys()].map((name) => [name, new PollScheduler(clock)]));
-  const jobs = new Map<string, JobHandle>();
+  const routes = createRoutes(options.routes ?? defaultRoutes(options.defaultBackend, [...backends.keys()]));
+  const gpus = new Map<string, string>();
+  const prices = new Map<string, PriceTable>(
+    Object.entries({ modal: MODAL_PRICES, runpod: RUNPOD_PRICES, ...options.prices }),
+  );
+  const spendLimit = createSpendLimit({
+    clock,
+    usdPerDay: options.usdPerDay ?? {},
+    spent: spentIn(store),
+  });
+  const foreign = createHttpClient({ network: 'public' });
+  const fetch = fetchForeign({ foreign, allowHttp: false });
+  const { incomingUrl, incomingSecrets = [], notifyUrl, notifySecrets = [] } = options.webhooks ?? {};
+  checkWebhooks(options.webhooks);
   const closed = new AbortController();
 
-  function backendOf(name: string | undefined): {
-    readonly name: string;
-    readonly adapter: Adapter;
-    readonly poller: PollScheduler;
-  } {
-    const chosen = name ?? options.defaultBackend ?? [...adapters.keys()][0] ?? '';
-    const adapter = adapters.get(chosen);
-    const poller = pollers.get(chosen);
-    if (adapter === undefined || poller === undefined) {
-      throw new ComfyUIServiceError(
-        'unknown_backend',
-        `There is no backend "${chosen}". There are: ${[...adapters.keys()].join(', ')}.`,
-      );
-    }
-    return { name: chosen, adapter, poller };
-  }
+  const engine = new JobEngine({
+    store,
+    backends,
+    clock,
+    history,
+    artifacts: options.artifacts,
+    restarts: options.restarts ?? 1,
+    prices,
+    gpuOf: (endpoint) => (endpoint === null ? undefined : gpus.get(endpoint)),
+    webhookUrl: (jobId) =>
+      incomingUrl === undefined || incomingSecrets[0] === undefined
+        ? undefined
+        : runpodWebhookUrl(incomingUrl, jobId, incomingSecrets[0]),
+    deliveriesOf: (job, patch) =>
+      notifyUrl === undefined
+        ? []
+        : [
+            jobMessage(
+              job.id,
+              `job.${patch.status ?? job.status}`,
+              patch.finishedAt ?? clock.now(),
+              notifyUrl,
+            ),
+          ],
+    onDeliveries: () => sender?.wake(),
+    telemetry,
+  });
+
+  const sender =
+    notifyUrl === undefined
+      ? undefined
+      : createWebhookSender({
+          outbox: store,
+          secrets: () => notifySecrets,
+          owner: engine.owner,
+          clock,
+          ...(options.webhooks?.allowPrivateNetworks === true
+            ? { allowPrivateNetworks: true, allowHttp: true }
+            : {}),
+          onProblem: (error) => telemetry.problem('webhook', undefined, error),
+        });
+  sender?.start();
 
   function signalOf(given: AbortSignal | undefined): AbortSignal {
     return given === undefined ? closed.signal : AbortSignal.any([given, closed.signal]);
   }
 
+  function backendsFor(
+    endpoint: string | undefined,
+    jobId: string,
+    chosen: SubmitOptions,
+  ): readonly string[] {
+    const names =
+      chosen.backend === undefined
+        ? routes.backendsFor(endpoint, chosen.routeKey ?? jobId)
+        : [chosen.backend];
+    return names.map((name) => engine.backend(name).name);
+  }
+
+  /** A guess at what a job will cost: as long as half of the last ones, or unknown. */
+  function estimate(endpoint: string | undefined, backend: string): JobCost | undefined {
+    const provider = backends.get(backend)?.adapter.provider;
+    const table = provider === undefined ? undefined : prices.get(provider);
+    const gpu = endpoint === undefined ? undefined : gpus.get(endpoint);
+    const quantiles = history.quantiles(historyKey({ endpoint: endpoint ?? null, backend }));
+    const executionMs = quantiles?.[QUANTILES.indexOf(0.5)];
+    if (table === undefined || gpu === undefined || executionMs === undefined) return undefined;
+    return costOf(table, { gpu, executionMs, estimated: true });
+  }
+
   async function send<OutputName extends string>(
     submission: Omit<JobSubmission, 'jobId'>,
     outputNodes: Readonly<Record<string, string>>,
-    submitOptions: SubmitOptions,
+    given: SubmitOptions,
   ): Promise<JobHandle<OutputName>> {
-    const { name, adapter, poller } = backendOf(submitOptions.backend);
-    const job: JobSubmission = { ...submission, jobId: submitOptions.jobId ?? randomUUID() };
-    const context: ErrorContext = { jobId: job.jobId, endpoint: job.endpoint, backend: name };
-    const submittedAt = clock.now();
-    const ref = await inContext(context, () =>
-      submitOnce(adapter, job, clock, signalOf(submitOptions.signal)),
+    const signal = signalOf(given.signal);
+    signal.throwIfAborted();
+    const { endpoint, workflow, files } = submission;
+    const jobId = given.jobId ?? randomUUID();
+    const names = backendsFor(endpoint, jobId, given);
+    const [backend = ''] = names;
+    const context = { jobId, endpoint, backend };
+    return withErrors(context, () =>
+      telemetry.submission(
+        { 'ryla.job': jobId, 'ryla.endpoint': endpoint ?? '', 'ryla.backend': backend },
+        async () => {
+          const payload = await preparePayload({ workflow, files }, fetch, signal);
+          const cost = estimate(endpoint, backend);
+          const reserved =
+            endpoint === undefined ? undefined : await spendLimit.reserve(endpoint, cost?.usd ?? 0);
+          const traceparent = telemetry.traceparent();
+          try {
+            const { job, created } = await store.create(
+              {
+                id: jobId,
+                endpoint: endpoint ?? null,
+                backend,
+                payloadHash: payload.hash,
+                routeKey: given.routeKey ?? null,
+                ...(cost === undefined ? {} : { cost }),
+                ...(traceparent === undefined ? {} : { traceparent }),
+                ...(given.tags === undefined ? {} : { tags: given.tags }),
+                ...(payload.stored === undefined ? {} : { payload: payload.stored }),
+              },
+              { owner: engine.owner, ms: LEASE.ms },
+            );
+            const run = engine.attach(job);
+            if (created) {
+              const sent = engine.send(run, { job: { workflow, files }, backends: names });
+              await unlessAborted(sent, given.signal, () => giveUp(run, sent));
+            }
+            return handleOf(run, outputNodes);
+          } finally {
+            reserved?.release();
+          }
+        },
+      ),
     );
-    const handle = createHandle<OutputName>({
-      adapter,
-      poller,
-      clock,
-      ref,
-      context,
-      outputNodes,
-      submittedAt,
-      signalOf,
-    });
-    jobs.set(job.jobId, handle);
-    return handle;
   }
 
-  const service: ComfyUIService<Backend> = {
-    async submit(endpoint, inputs, submitOptions = {}) {
+  /** The caller gave up while the job was being sent: it must not go on costing money. */
+  function giveUp(run: JobRun, sent: Promise<void>): void {
+    engine.cancel(run, AbortSignal.timeout(CANCEL_ON_ABORT_MS)).catch(() => undefined);
+    sent.catch(() => undefined);
+  }
+
+  /** The run of a job: here, or as another service has stored it. */
+  async function runOf(id: string): Promise<JobRun> {
+    const known = engine.run(id);
+    if (known !== undefined) return known;
+    const record = await store.get(id);
+    if (record === undefined) {
+      throw new ComfyUIServiceError('unknown_job', `There is no job ${id} in the store.`, { jobId: id });
+    }
+    const run = engine.attach(record);
+    if (!run.hasEnded && record.providerRef !== null) engine.follow(run, false);
+    return run;
+  }
+
+  /** Waits until a job that another service is sending has arrived at its backend, or has ended. */
+  async function arrived(run: JobRun, signal: AbortSignal): Promise<JobRun> {
+    while (!run.hasEnded && run.record.providerRef === null) {
+      await clock.sleep(OTHERS_MS, signal);
+      const record = await store.get(run.id);
+      if (record === undefined || record.version <= run.record.version) continue;
+      run.record = record;
+      if (hasEnded(record)) run.ended();
+      else if (record.providerRef !== null) engine.follow(run, false);
+    }
+    return run;
+  }
+
+  function handleOf<OutputName extends string>(
+    run: JobRun,
+    outputNodes: Readonly<Record<string, string>>,
+  ): JobHandle<OutputName> {
+    const reference = referenceOf<OutputName>(run.id, outputNodes, () => Promise.resolve(run));
+    return { ...reference, backend: run.record.backend, endpoint: run.record.endpoint ?? undefined };
+  }
+
+  function referenceOf<OutputName extends string>(
+    id: string,
+    outputNodes: Readonly<Record<string, string>>,
+    find: () => Promise<JobRun>,
+  ): JobReference<OutputName> {
+    const context = { jobId: id };
+
+    async function* events(given: AbortSignal | undefined): AsyncGenerator<JobEvent, void, undefined> {
+      const signal = signalOf(given);
+      const run = await find();
+      const isHere = run.hasEnded || run.record.providerRef !== null || engine.isSending(run);
+      if (!isHere) void arrived(run, signal).catch(() => undefined);
+      try {
+        yield* run.events(signal);
+      } catch (error) {
+        throw ComfyUIServiceError.isInstance(error) ? error.within(run.context) : error;
+      }
+    }
+
+    async function wait(given: AbortSignal | undefined): Promise<JobRun> {
+      const run = await find();
+      if (!run.hasEnded) for await (const event of events(given)) if (event.type === 'finished') break;
+      return run;
+    }
+
+    return {
+      id,
+      status: ({ signal } = {}) =>
+        withErrors(context, async () => {
+          const run = await find();
+          return run.ask(signalOf(signal));
+        }),
+      events: ({ signal } = {}) => events(signal),
+      wait: ({ signal } = {}) => withErrors(context, async () => (await wait(signal)).snapshotNow()),
+      result: ({ signal } = {}) =>
+        withErrors(context, async () => {
+          const run = await wait(signal);
+          const { record } = run;
+          const failure = failureOf(record);
+          if (failure !== undefined) throw failure;
+          const outputs = await outputsOf(run, signalOf(signal));
+          return {
+            jobId: id,
+            backend: record.backend,
+            attempts: record.attempt,
+            outputs,
+            named: named<OutputName>(outputs, outputNodes),
+            timings: {
+              ...record.timings,
+              totalMs: (record.finishedAt ?? clock.now()) - record.createdAt,
+            },
+            cost: record.cost ?? undefined,
+            warnings: run.snapshot?.warnings ?? [],
+          };
+        }),
+      cancel: ({ signal } = {}) =>
+        withErrors(context, async () => engine.cancel(await find(), signalOf(signal))),
+      record: () =>
+        withErrors(context, async () => {
+          const run = await find();
+          return (await store.get(id)) ?? run.record;
+        }),
+    };
+  }
+
+  /** Outputs that can be opened: kept ones, those of this run, or those that the backend still has. */
+  async function outputsOf(run: JobRun, signal: AbortSignal): Promise<readonly JobOutput[]> {
+    const kept = keptOutputs(run.record, options.artifacts);
+    if (kept !== undefined && kept.length > 0) return kept;
+    if (run.outputs !== undefined) return run.outputs;
+    const ref = run.record.providerRef;
+    if (ref === null) return [];
+    try {
+      const snapshot = await run.backend.status(ref, signal);
+      if (snapshot.status === 'succeeded') return snapshot.outputs;
+    } catch (error) {
+      if (!ComfyUIServiceError.isInstance(error) || error.code !== 'job_not_found') throw error;
+    }
+    throw new ComfyUIServiceError('result_expired', `The result of job ${run.id} is no longer kept.`, {
+      ...run.context,
+      hint: 'Collect results sooner, or give the service `artifacts`.',
+    });
+  }
+
+  const service: ComfyUIService<Name> = {
+    async submit(endpoint, inputs, given = {}) {
       const { config, workflow, directory } = endpoint;
       const applied = withWorkflowErrors(config.name, () =>
         applyInputs(config, workflow, Object.fromEntries(Object.entries(inputs))),
       );
+      const [gpu] = config.gpu;
+      if (gpu !== undefined) gpus.set(config.name, gpu);
       const files = applied.files.map((file) => toJobFile(file, directory));
-      const outputNodes = Object.fromEntries(
-        Object.entries(config.outputs).map(([name, { node }]) => [name, node]),
-      );
-      return send({ endpoint: config.name, workflow: applied.workflow, files }, outputNodes, submitOptions);
+      return send({ endpoint: config.name, workflow: applied.workflow, files }, nodesOf(endpoint), given);
     },
-    async submitWorkflow({ workflow, files = {} }, submitOptions = {}) {
+    async submitWorkflow({ workflow, files = {} }, given = {}) {
       const checked = withWorkflowErrors(undefined, () => parseApiWorkflow(workflow));
       const jobFiles = Object.entries(files).map(([name, source]): JobFile => ({ name, source }));
-      return send({ endpoint: undefined, workflow: checked, files: jobFiles }, {}, submitOptions);
+      return send({ endpoint: undefined, workflow: checked, files: jobFiles }, {}, given);
     },
-    async run(endpoint, inputs, submitOptions = {}) {
-      const handle = await service.submit(endpoint, inputs, submitOptions);
-      const waiting = submitOptions.signal === undefined ? {} : { signal: submitOptions.signal };
+    async run(endpoint, inputs, given = {}) {
+      const handle = await service.submit(endpoint, inputs, given);
+      const waiting = given.signal === undefined ? {} : { signal: given.signal };
       try {
         return await handle.result(waiting);
       } catch (error) {
-        if (submitOptions.signal?.aborted === true && !closed.signal.aborted) {
+        if (given.signal?.aborted === true && !closed.signal.aborted) {
           // The caller gave up: the job must not go on costing money.
           await handle.cancel({ signal: AbortSignal.timeout(CANCEL_ON_ABORT_MS) }).catch(() => undefined);
         }
         throw error;
       }
     },
-    job: (id) => jobs.get(id),
+    job: (id, endpoint) => referenceOf(id, endpoint === undefined ? {} : nodesOf(endpoint), () => runOf(id)),
+    jobs: { list: (filter, page) => withErrors({}, () => store.list(filter, page)) },
+    routes,
+    costs: ({ by, ...filter }) => withErrors({}, () => store.costs(by, filter)),
+    async health({ signal } = {}) {
+      const limited = signalOf(signal);
+      const storing = store.stateRevision().then(
+        (): ServiceHealth['store'] => ({ ok: true }),
+        (error: unknown): ServiceHealth['store'] => ({ ok: false, error: messageOf(error) }),
+      );
+      const found = await Promise.all(
+        [...backends.values()].map(async (backend): Promise<BackendEntry> => {
+          try {
+            const health = await backend.health(limited);
+            const told = health === undefined ? {} : { health };
+            return [backend.name, { ...backend.state, ok: true, ...told }];
+          } catch (error) {
+            return [backend.name, { ...backend.state, ok: false, error: messageOf(error) }];
+          }
+        }),
+      );
+      const stored = await storing;
+      return {
+        ok: stored.ok && found.every(([, { ok }]) => ok),
+        jobsInFlight: engine.size,
+        store: stored,
+        backends: Object.fromEntries(found),
+      };
+    },
+    recover: () => withErrors({}, () => engine.maintain()),
+    async notice(jobId, providerJobId) {
+      const run = await runOf(jobId);
+      if (run.record.providerRef === null && providerJobId !== undefined)
+        await engine.submitted(run, { id: providerJobId });
+      run.notice();
+    },
     async close() {
       if (closed.signal.aborted) return;
       const reason = new ComfyUIServiceError('service_closed', 'The service was closed.');
       closed.abort(reason);
-      for (const poller of pollers.values()) poller.stop(reason);
-      await Promise.all([...adapters.values()].map((adapter) => adapter.close()));
+      await sender?.close();
+      await engine.close(reason);
+      await Promise.all([...backends.values()].map((backend) => backend.close(reason)));
+      await foreign.close();
+      await store.close();
     },
     [Symbol.asyncDispose]: () => service.close(),
   };
+  if (options.store !== undefined) engine.recoverInBackground();
   return service;
 }
 
-interface HandleParts {
-  readonly adapter: Adapter;
-  readonly poller: PollScheduler;
-  readonly clock: Clock;
-  readonly ref: ProviderRef;
-  readonly context: ErrorContext;
-  readonly outputNodes: Readonly<Record<string, string>>;
-  readonly submittedAt: number;
-  readonly signalOf: (given: AbortSignal | undefined) => AbortSignal;
+function checkWebhooks(webhooks: WebhookOptions = {}): void {
+  const wrong = (message: string): ComfyUIServiceError =>
+    new ComfyUIServiceError('invalid_configuration', message, {
+      hint: 'createWebhookSecret of @ryla/business/webhooks makes one.',
+    });
+  if (webhooks.incomingUrl !== undefined && (webhooks.incomingSecrets ?? []).length === 0)
+    throw wrong('webhooks.incomingUrl needs webhooks.incomingSecrets.');
+  if (webhooks.notifyUrl === undefined) return;
+  if ((webhooks.notifySecrets ?? []).length === 0)
+    throw wrong('webhooks.notifyUrl needs webhooks.notifySecrets.');
+  const isPrivate = webhooks.allowPrivateNetworks === true;
+  checkReceiverUrl(webhooks.notifyUrl, { allowPrivateNetworks: isPrivate, allowHttp: isPrivate });
+  for (const secret of [...(webhooks.incomingSecrets ?? []), ...(webhooks.notifySecrets ?? [])])
+    parseWebhookSecret(secret);
 }
 
-function createHandle<OutputName extends string>(parts: HandleParts): JobHandle<OutputName> {
-  const { adapter, poller, clock, ref, context, signalOf } = parts;
-  const backend = context.backend ?? '';
-  const jobId = context.jobId ?? '';
-  let last: JobSnapshot | undefined;
-  let endedAt: number | undefined;
-
-  async function ask(signal: AbortSignal): Promise<JobSnapshot> {
-    // A final state never changes, and the backend forgets it sooner than the caller may.
-    if (last !== undefined && isTerminal(last.status)) return last;
-    const snapshot = await inContext(context, () =>
-      retryRead(() => adapter.status(ref, { signal }), clock, signal),
-    );
-    last = { ...snapshot, error: snapshot.error?.within(context) };
-    if (isTerminal(last.status)) endedAt ??= clock.now();
-    return last;
-  }
-
-  async function* events(signal: AbortSignal): AsyncGenerator<JobEvent, void, undefined> {
-    const told = new Told();
-    if (adapter.events === undefined) {
-      for await (const snapshot of poller.watch(jobId, ask, signal)) yield* told.about(snapshot);
-      return;
-    }
-    for (let brief = 1; ; brief += 1) {
-      const openedAt = clock.now();
-      try {
-        for await (const event of adapter.events(ref, { signal })) {
-          if (event.type === 'snapshot') {
-            if (!isTerminal(event.snapshot.status)) yield* told.about(event.snapshot);
-          } else if (event.type === 'preview') yield event;
-          else yield* told.output(event.nodeId, event.name);
-        }
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!ComfyUIServiceError.isInstance(error)) throw error;
-        if (!error.retryable) throw error.within(context);
-      }
-      // The stream is a hint; this is the truth. It also ends when its time is up: then it is opened again.
-      const snapshot = await ask(signal);
-      yield* told.about(snapshot);
-      if (isTerminal(snapshot.status)) return;
-      if (clock.now() - openedAt >= BRIEF_STREAM_MS) brief = 0;
-      else
-        await clock.sleep(retryDelay(Math.min(brief + 1, RETRY.attempts), undefined, clock.random()), signal);
-    }
-  }
-
-  async function wait(signal: AbortSignal): Promise<JobSnapshot> {
-    for await (const event of events(signal)) if (event.type === 'finished') break;
-    return ask(signal);
-  }
-
-  return {
-    id: jobId,
+function defaultRoutes(chosen: string | undefined, names: readonly string[]): RouteTable {
+  const first = chosen ?? names[0];
+  const route: Route = names.map((backend) => ({
     backend,
-    endpoint: context.endpoint,
-    status: ({ signal } = {}) => ask(signalOf(signal)),
-    events: ({ signal } = {}) => events(signalOf(signal)),
-    wait: ({ signal } = {}) => wait(signalOf(signal)),
-    async result({ signal } = {}) {
-      const snapshot = await wait(signalOf(signal));
-      if (snapshot.status !== 'succeeded') throw failure(snapshot, context);
-      return {
-        jobId,
-        backend,
-        outputs: snapshot.outputs,
-        named: named(snapshot.outputs, parts.outputNodes),
-        timings: { ...snapshot.timings, totalMs: (endedAt ?? clock.now()) - parts.submittedAt },
-      };
-    },
-    async cancel({ signal } = {}) {
-      const combined = signalOf(signal);
-      await inContext(context, () =>
-        retryRead(() => adapter.cancel(ref, { signal: combined }), clock, combined),
-      );
-    },
+    weight: backend === first ? 1 : 0,
+    failover: false,
+  }));
+  return { default: route.length === 0 ? [{ backend: 'none', weight: 1 }] : route };
+}
+
+/** Rejects as soon as the caller gives up; `abandon` sees to what was begun. */
+async function unlessAborted<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+  abandon: () => void,
+): Promise<T> {
+  if (signal === undefined) return work;
+  const aborted = Promise.withResolvers<never>();
+  const stop = (): void => {
+    abandon();
+    aborted.reject(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)));
   };
-}
-
-/** Remembers what was told, so that every change is told once and the end exactly once. */
-class Told {
-  #status: JobStatus | undefined;
-  #position: number | undefined;
-  #progress = '';
-  #outputs = new Set<string>();
-
-  *about(
-    snapshot: Pick<JobSnapshot, 'status' | 'progress' | 'queuePosition'> & Partial<JobSnapshot>,
-  ): Generator<JobEvent> {
-    const { status, progress, queuePosition } = snapshot;
-    if (status === 'queued' && (this.#status !== 'queued' || queuePosition !== this.#position)) {
-      yield { type: 'queued', position: queuePosition };
-    }
-    if (status === 'running' && this.#status !== 'running') {
-      const coldStartMs = snapshot.timings?.coldStartMs ?? null;
-      yield { type: 'starting', cold: coldStartMs === null ? undefined : coldStartMs > 0 };
-    }
-    this.#status = status;
-    this.#position = queuePosition;
-    const shown = progress === undefined ? '' : JSON.stringify(progress);
-    if (progress !== undefined && shown !== this.#progress) {
-      this.#progress = shown;
-      yield { type: 'running', progress };
-    }
-    for (const output of snapshot.outputs ?? []) yield* this.output(output.nodeId, output.name);
-    if (isTerminal(status)) yield { type: 'finished', status, error: snapshot.error };
-  }
-
-  *output(nodeId: string, name: string): Generator<JobEvent> {
-    const key = `${nodeId}/${name}`;
-    if (this.#outputs.has(key)) return;
-    this.#outputs.add(key);
-    yield { type: 'output', output: { nodeId, name } };
+  if (signal.aborted) stop();
+  else signal.addEventListener('abort', stop, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', stop);
   }
 }
 
-function failure(snapshot: JobSnapshot, context: ErrorContext): ComfyUIServiceError {
-  if (snapshot.status === 'canceled')
-    return new ComfyUIServiceError('canceled', `Job ${context.jobId ?? ''} was canceled.`, context);
-  if (snapshot.status === 'expired')
-    return new ComfyUIServiceError(
-      'result_expired',
-      `The result of job ${context.jobId ?? ''} is no longer kept.`,
-      context,
-    );
-  return (
-    snapshot.error ??
-    new ComfyUIServiceError('backend_error', `Job ${context.jobId ?? ''} failed without a reason.`, context)
-  );
+function nodesOf({ config }: Pick<EndpointDefinition, 'config'>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(config.outputs).map(([name, { node }]) => [name, node]));
 }
 
 function named<OutputName extends string>(
@@ -382,10 +629,27 @@ function withWorkflowErrors<T>(endpoint: string | undefined, work: () => T): T {
   }
 }
 
-async function inContext<T>(context: ErrorContext, work: () => Promise<T>): Promise<T> {
+/** Errors with all that is known of the job, those of the store included. */
+async function withErrors<T>(
+  context: { readonly jobId?: string; readonly endpoint?: string | undefined; readonly backend?: string },
+  work: () => Promise<T>,
+): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw ComfyUIServiceError.isInstance(error) ? error.within(context) : error;
+    if (ComfyUIServiceError.isInstance(error)) throw error.within(context);
+    if (!JobStoreError.isInstance(error)) throw error;
+    const { code, message, hint, retryable } = error;
+    const known =
+      code === 'idempotency_conflict' || code === 'unknown_job' || code === 'store_unavailable'
+        ? code
+        : code === 'invalid_argument'
+          ? 'invalid_input'
+          : 'store_error';
+    throw new ComfyUIServiceError(known, message, { ...context, hint, retryable, cause: error });
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -18,6 +18,8 @@ export interface ConformanceTarget {
   readonly picture: Uint8Array;
   /** Milliseconds that a job may take, a cold start included. */
   readonly timeoutMs: number;
+  /** Whether jobs may bring files. Default true; a backend that takes none must refuse them as `not_supported`. */
+  readonly takesFiles?: boolean;
 }
 
 /** One behaviour of the suite. */
@@ -30,16 +32,22 @@ export interface ConformanceCase {
 const FILE = 'conformance.png';
 
 function pictureJob(target: ConformanceTarget, changes: Partial<JobSubmission> = {}): JobSubmission {
+  const { takesFiles = true } = target;
+  const loaded = { class_type: 'LoadImage', inputs: { image: FILE } };
+  const made = {
+    class_type: 'EmptyImage',
+    inputs: { width: 32, height: 32, batch_size: 1, color: 0x808080 },
+  };
   return {
     jobId: randomUUID(),
     endpoint: undefined,
     workflow: workflow({
-      '1': { class_type: 'LoadImage', inputs: { image: FILE } },
+      '1': takesFiles ? loaded : made,
       '2': { class_type: 'ImageInvert', inputs: { image: ['1', 0] } },
       '3': { class_type: 'SaveImage', inputs: { images: ['2', 0], filename_prefix: 'inverted' } },
       '4': { class_type: 'SaveImage', inputs: { images: ['1', 0], filename_prefix: 'original' } },
     }),
-    files: [file(target.picture)],
+    files: takesFiles ? [file(target.picture)] : [],
     ...changes,
   };
 }
@@ -125,6 +133,12 @@ export const adapterConformance: readonly ConformanceCase[] = [
     name: 'tells why a node failed, and which',
     async run(target) {
       const broken = file(new TextEncoder().encode('no picture'));
+      if (target.takesFiles === false) {
+        const signal = AbortSignal.timeout(target.timeoutMs);
+        const submitted = target.adapter.submit(pictureJob(target, { files: [broken] }), { signal });
+        assert.equal((await refused(submitted, 'not_supported')).accepted, 'no');
+        return;
+      }
       const error = await failure(target, pictureJob(target, { files: [broken] }));
       assert.ok(
         ['node_execution_error', 'invalid_workflow', 'invalid_input_file'].includes(error.code),

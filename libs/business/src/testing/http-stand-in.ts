@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 
 /** A request that a stand-in received. */
 export interface ReceivedRequest {
@@ -21,7 +22,10 @@ export interface HttpStandIn extends AsyncDisposable {
 /** Starts a server on a free port of 127.0.0.1. Disposing it also cuts open connections. */
 export async function httpStandIn(
   answer: (request: ReceivedRequest, response: ServerResponse) => unknown,
+  /** Takes over connections that ask for another protocol, such as WebSocket; without it they are answered as others. */
+  upgrade?: (request: IncomingMessage, socket: Duplex) => void,
 ): Promise<HttpStandIn> {
+  const upgraded = new Set<Duplex>();
   const received: ReceivedRequest[] = [];
   const server = createServer((incoming, response) => {
     const pieces: Buffer[] = [];
@@ -33,6 +37,14 @@ export async function httpStandIn(
       answer(request, response);
     });
   });
+  if (upgrade !== undefined) {
+    server.on('upgrade', (request, socket) => {
+      upgraded.add(socket);
+      socket.on('close', () => upgraded.delete(socket));
+      socket.on('error', () => socket.destroy());
+      upgrade(request, socket);
+    });
+  }
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
@@ -41,6 +53,7 @@ export async function httpStandIn(
     url: `http://127.0.0.1:${address.port}`,
     received,
     async [Symbol.asyncDispose]() {
+      for (const socket of upgraded) socket.destroy();
       server.closeAllConnections();
       server.close();
       await once(server, 'close');
