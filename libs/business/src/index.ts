@@ -5,7 +5,7 @@ export { generateImage, type GenerateImageOptions } from './adapters/generate-im
 export { modal, type ModalAuth, type ModalOptions } from './adapters/modal.ts';
 export { runpod, RUNPOD_API_URL, type RunPodOptions } from './adapters/runpod.ts';
 export { RUNPOD_LIMITS } from './adapters/runpod-limits.ts';
-export { ComfyUIServiceError, type ErrorCode, type ErrorContext } from './errors.ts';
+export { ComfyUIServiceError, ERROR_CODES, type ErrorCode, type ErrorContext } from './errors.ts';
 export type { FileContent } from './file-content.ts';
 export { createHttpClient, type HttpClient, type HttpClientOptions, type HttpRequest } from './http.ts';
 export { type InputBucket, s3InputBucket, type S3InputBucketOptions } from './input-bucket.ts';

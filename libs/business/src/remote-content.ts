@@ -90,11 +90,7 @@ async function open(
 
 function parsedUrl(text: string, file: RemoteFile): URL {
   if (!URL.canParse(text)) throw untrusted(file, 'cannot be read');
-  const url = new URL(text);
-  // Credentials in an address would be sent as a header.
-  url.username = '';
-  url.password = '';
-  return url;
+  return new URL(text);
 }
 
 function untrusted(file: RemoteFile, why: string): ComfyUIServiceError {

@@ -200,7 +200,7 @@ describe('status', () => {
     const entry = (number: number, id: string): unknown[] => [number, id, {}, {}, []];
     const queue = {
       queue_running: [entry(1, 'r')],
-      queue_pending: [entry(9, 'z'), entry(5, 'j'), entry(3, 'a')],
+      queue_pending: [entry(9, 'z'), entry(3, 'a'), entry(5, 'j')],
     };
     expect(await snapshotOf({ queue })).toMatchObject({ status: 'queued', queuePosition: 2 });
   });
@@ -266,6 +266,14 @@ describe('status', () => {
     const ref = await adapter.submit(job({ jobId: 'j' }), { signal });
     expect((await adapter.status(ref, { signal })).warnings).toEqual(['Node 5 (X): bad: very']);
   });
+});
+
+it('health counts what waits and runs', async () => {
+  const [adapter, standIn] = await started({ held: true });
+  expect(await adapter.health?.({ signal })).toEqual({ queued: 0, running: 0, idleWorkers: 1 });
+  for (const each of [job(), job()]) await adapter.submit(each, { signal });
+  standIn.startNext();
+  expect(await adapter.health?.({ signal })).toEqual({ queued: 1, running: 1, idleWorkers: 0 });
 });
 
 describe('cancellation', () => {

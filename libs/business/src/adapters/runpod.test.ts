@@ -50,6 +50,16 @@ describe('submission', () => {
     expect(standIn.received).toEqual([]);
   });
 
+  it('tells where the end may be reported, and the trace that it belongs to', async () => {
+    const [adapter, standIn] = await answering(200, { id: 'r', status: 'IN_QUEUE' });
+    const told = { webhookUrl: 'https://app.example/hook', traceparent: '00-aa-bb-01' };
+    await adapter.submit({ ...job(0), ...told }, { signal });
+    expect(JSON.parse(standIn.received[0]?.body.toString() ?? '')).toMatchObject({
+      webhook: told.webhookUrl,
+      input: { traceparent: told.traceparent },
+    });
+  });
+
   describe('with payload: bare', () => {
     const bodyOf = async (submission: JobSubmission): Promise<unknown> => {
       const [, standIn] = await answering(200, { id: 'r', status: 'IN_QUEUE' });
@@ -282,4 +292,13 @@ describe('envelopes', () => {
     const { outputs } = await snapshot({ status: 'COMPLETED', output });
     await expect(outputs[0]?.bytes()).rejects.toMatchObject({ code: 'untrusted_url' });
   });
+});
+
+it('health is what RunPod says of the endpoint', async () => {
+  const [adapter, standIn] = await answering(200, {
+    jobs: { completed: 1, failed: 0, inProgress: 2, inQueue: 3, retried: 0 },
+    workers: { idle: 4, running: 2, initializing: 0, ready: 6, throttled: 0 },
+  });
+  expect(await adapter.health?.({ signal })).toEqual({ queued: 3, running: 2, idleWorkers: 4 });
+  expect(standIn.received[0]?.path).toBe('/v2/e/health');
 });

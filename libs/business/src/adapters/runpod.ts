@@ -49,6 +49,11 @@ export interface RunPodOptions {
   readonly inputBucket?: InputBucket;
   /** Whether files may be fetched from addresses that are not public, also over http. Default false. */
   readonly allowPrivateNetworks?: boolean;
+  /**
+   * Whether the endpoint's workers claim jobs by our id (ours do, with a network volume or RYLA_CLAIMS_DIR): a submission
+   * whose answer was lost is then sent again, and the job still runs once. Default false.
+   */
+  readonly claims?: boolean;
   readonly http?: HttpClient;
   readonly now?: () => number;
 }
@@ -106,6 +111,10 @@ const workerError = z.object({
   details: z.unknown().optional(),
   hint: z.string().nullish(),
   retryable: z.boolean().nullish(),
+});
+const claimedElsewhere = z.object({
+  code: z.literal('already_claimed'),
+  details: z.object({ runpodJobId: z.string() }),
 });
 const communityFailure = z.object({ details: z.array(z.string()).min(1) });
 const handlerException = z.object({ error_type: z.string(), error_message: z.string() });
@@ -180,7 +189,7 @@ export function runpod(options: RunPodOptions): Adapter {
     throw await refusal(response, now());
   }
 
-  return {
+  const adapter: Adapter = {
     async submit(submission, callOptions) {
       const body = await requestBody(submission, options, fetch, callOptions.signal).catch(
         (error: unknown) => {
@@ -221,6 +230,9 @@ export function runpod(options: RunPodOptions): Adapter {
       await Promise.all([http.close(), foreign.close()]);
     },
   };
+  return options.claims === true
+    ? { ...adapter, resubmit: (job, callOptions) => adapter.submit(job, callOptions) }
+    : adapter;
 }
 
 function idOf(ref: ProviderRef): string {
@@ -346,7 +358,15 @@ function snapshotOf(answer: Envelope, contentOfFile: ContentOfFile): JobSnapshot
     error: undefined,
     timings: timingsOf(answer),
   };
-  if (answer.status === 'FAILED') return { ...base, status: 'failed', error: failureOf(answer) };
+  if (answer.status === 'FAILED') {
+    const movedTo = holderOf(answer);
+    return {
+      ...base,
+      status: 'failed',
+      error: failureOf(answer),
+      ...(movedTo === undefined ? {} : { movedTo }),
+    };
+  }
   if (answer.status === 'TIMED_OUT') {
     const message =
       'RunPod ended the job because it ran longer than its execution timeout, or waited longer than its time to live.';
@@ -426,6 +446,12 @@ function toOutput(entry: z.infer<typeof file>, open: OpenContent): JobOutput {
 function pictureType(name: string): string {
   const type = contentTypeOf(name);
   return type.startsWith('image/') ? type : 'image/png';
+}
+
+/** The submission that holds the job, where this one came second. */
+function holderOf({ error }: Envelope): ProviderRef | undefined {
+  const checked = claimedElsewhere.safeParse(typeof error === 'string' ? jsonOrUndefined(error) : error);
+  return checked.success ? { id: checked.data.details.runpodJobId } : undefined;
 }
 
 /** The true cause: our worker's JSON, the community worker's details, or RunPod's own text. */

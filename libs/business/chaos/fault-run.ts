@@ -1,0 +1,159 @@
+/** Many jobs through one service over backends that fail; what came of them. */
+import { randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+
+import { parseApiWorkflow } from '@ryla/workflow';
+
+import {
+  comfyApi,
+  ComfyUIServiceError,
+  createComfyUIService,
+  ERROR_CODES,
+  type JobStore,
+  runpod,
+} from '../src/index.ts';
+import { attemptId } from '../src/services/stored-job.ts';
+import { createWebhookHandler, createWebhookSecret, nodeListener } from '../src/webhooks/index.ts';
+import { fastClock } from './fast-clock.ts';
+import { type FaultRates, faultyBackends } from './faulty-backends.ts';
+import { seeded } from './seeded.ts';
+
+/** What a run was told to do. */
+export interface FaultRunOptions {
+  readonly seed: number;
+  readonly jobs: number;
+  /** Jobs in flight at once. */
+  readonly concurrency: number;
+  readonly rates: FaultRates;
+  readonly store: JobStore;
+  /** Whether the wall clock is set forward and back meanwhile. */
+  readonly clockJumps?: boolean;
+}
+
+/** What came of it. */
+export interface FaultRunReport {
+  readonly succeeded: number;
+  /** Failures by code. */
+  readonly failed: Readonly<Record<string, number>>;
+  /** Codes that are not in the documented list. */
+  readonly undocumented: readonly string[];
+  /** Jobs that ended nowhere, or said to have succeeded without having run. */
+  readonly lost: readonly string[];
+  /** Ids (one for each attempt) that ran more than once. */
+  readonly twice: readonly string[];
+  readonly overlaps: number;
+  readonly requests: number;
+  readonly injected: Readonly<Record<string, number>>;
+  /** How the jobs ended in the store, those included whose caller heard `submission_unknown`. */
+  readonly statuses: Readonly<Record<string, number>>;
+}
+
+/** Longest wait for jobs whose callers have gone, in milliseconds. */
+const DRAIN_MS = 30_000;
+
+const workflow = parseApiWorkflow({
+  '1': { class_type: 'EmptyImage', inputs: { width: 8, height: 8, batch_size: 1, color: 0 } },
+  '2': { class_type: 'SaveImage', inputs: { images: ['1', 0], filename_prefix: 'x' } },
+});
+
+/** Runs jobs over faulty backends. Time runs 40 times as fast for the service. */
+export async function faultRun(options: FaultRunOptions): Promise<FaultRunReport> {
+  const random = seeded(options.seed);
+  await using backends = await faultyBackends({
+    random,
+    rates: options.rates,
+    runMs: () => 1 + 10 * random(),
+  });
+  const clock = fastClock(40, random);
+  const secret = createWebhookSecret();
+  let notice: (jobId: string, providerJobId?: string) => Promise<void> = () => Promise.resolve();
+  const handler = createWebhookHandler({
+    path: '/webhooks',
+    runpodSecrets: [secret],
+    rememberDelivery: (id) => options.store.rememberDelivery(id),
+    onNotice: ({ jobId, envelope }) => notice(jobId, idOf(envelope)),
+    clock,
+  });
+  const server = createServer(nodeListener(handler)).listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const problems: unknown[] = [];
+  const service = createComfyUIService({
+    adapters: {
+      runpod: runpod({ apiUrl: `${backends.url}/v2`, endpointId: 'e', apiKey: 'k', claims: true }),
+      comfy: comfyApi({ baseUrl: backends.url, lookup: true }),
+    },
+    store: options.store,
+    routes: {
+      default: [
+        { backend: 'runpod', weight: 1 },
+        { backend: 'comfy', weight: 1 },
+      ],
+    },
+    restarts: 3,
+    webhooks: { incomingUrl: `http://127.0.0.1:${port}/webhooks`, incomingSecrets: [secret] },
+    onProblem: (...problem) => problems.push(problem),
+    clock,
+  });
+  notice = (jobId, providerJobId) => service.notice(jobId, providerJobId);
+  const jumps =
+    options.clockJumps === true
+      ? setInterval(() => clock.jump((random() - 0.5) * 4 * 60_000), 200)
+      : undefined;
+
+  const failed: Record<string, number> = {};
+  const undocumented: string[] = [];
+  const ended = new Map<string, 'succeeded' | 'failed'>();
+  let begun = 0;
+  const worker = async (): Promise<void> => {
+    while (begun < options.jobs) {
+      begun += 1;
+      const jobId = randomUUID();
+      try {
+        await (await service.submitWorkflow({ workflow }, { jobId })).result();
+        ended.set(jobId, 'succeeded');
+      } catch (error) {
+        const code = ComfyUIServiceError.isInstance(error) ? error.code : String(error);
+        if (!ERROR_CODES.some((known) => known === code)) undocumented.push(code);
+        failed[code] = (failed[code] ?? 0) + 1;
+        ended.set(jobId, 'failed');
+      }
+    }
+  };
+  let statuses: Readonly<Record<string, number>> = {};
+  try {
+    await Promise.all(Array.from({ length: options.concurrency }, worker));
+    const deadline = performance.now() + DRAIN_MS;
+    for (;;) {
+      await service.recover();
+      const { queued, running, canceling, ...ends } = await options.store.count();
+      statuses = { unfinished: queued + running + canceling, ...ends };
+      if (queued + running + canceling === 0 || performance.now() > deadline) break;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  } finally {
+    clearInterval(jumps);
+    await service.close();
+    server.closeAllConnections();
+    server.close();
+  }
+  const ran = (jobId: string): number =>
+    [1, 2, 3, 4].reduce((sum, attempt) => sum + (backends.executions.get(attemptId(jobId, attempt)) ?? 0), 0);
+  return {
+    succeeded: [...ended.values()].filter((end) => end === 'succeeded').length,
+    failed,
+    undocumented,
+    lost: [...ended].filter(([id, end]) => end === 'succeeded' && ran(id) === 0).map(([id]) => id),
+    twice: [...backends.executions].filter(([, count]) => count > 1).map(([id]) => id),
+    overlaps: backends.overlaps,
+    requests: backends.requests,
+    injected: Object.fromEntries(backends.injected),
+    statuses,
+  };
+}
+
+function idOf(envelope: unknown): string | undefined {
+  const id = typeof envelope === 'object' && envelope !== null && 'id' in envelope ? envelope.id : undefined;
+  return typeof id === 'string' ? id : undefined;
+}

@@ -1,0 +1,128 @@
+/** Kills a service process again and again; what is left when the last one has cleaned up. */
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+import { DatabaseSync } from 'node:sqlite';
+
+import { sqliteJobStore } from '../src/index.ts';
+import { type FaultRates, faultyBackends } from './faulty-backends.ts';
+import { seeded } from './seeded.ts';
+
+/** What a run was told to do. */
+export interface KillRunOptions {
+  readonly seed: number;
+  readonly kills: number;
+  readonly rates: FaultRates;
+  /** Hears of progress. */
+  readonly onKill?: (count: number, acknowledged: number) => void;
+}
+
+/** What came of it. */
+export interface KillRunReport {
+  readonly kills: number;
+  readonly acknowledged: number;
+  /** Acknowledged jobs that are not in the store, or did not end, or are `lost`. */
+  readonly lost: readonly string[];
+  readonly twice: readonly string[];
+  readonly overlaps: number;
+  /** Attempts beyond the first, counted in the store. */
+  readonly restarts: number;
+  readonly statuses: Readonly<Record<string, number>>;
+  /** `ok`, or what SQLite found. */
+  readonly integrity: string;
+}
+
+const PROGRAM = path.join(import.meta.dirname, 'service-process.ts');
+
+/** Longest that the last process may take, in milliseconds. */
+const DRAIN_MS = 120_000;
+
+/** Runs the experiment. */
+export async function killRun({ seed, kills, rates, onKill }: KillRunOptions): Promise<KillRunReport> {
+  const random = seeded(seed);
+  const folder = await mkdtemp(path.join(tmpdir(), 'kill-run-'));
+  const file = path.join(folder, 'jobs.db');
+  await using backends = await faultyBackends({ random, rates, runMs: () => 1 + 30 * random() });
+  const acknowledged = new Set<string>();
+  try {
+    for (let count = 1; count <= kills; count += 1) {
+      // Sometimes before it has begun, mostly in the middle of its work.
+      await runAndKill([file, backends.url, 'submit'], 250 + random() * 650, acknowledged);
+      onKill?.(count, acknowledged.size);
+    }
+    await drain([file, backends.url, 'drain']);
+    const store = await sqliteJobStore({ path: file });
+    const statuses: Record<string, number> = {};
+    const known = new Map<string, string>();
+    let restarts = 0;
+    try {
+      for (let cursor: string | undefined; ;) {
+        const page = await store.list({}, { cursor, limit: 1_000 });
+        for (const { id, status, attempt } of page.jobs) {
+          known.set(id, status);
+          statuses[status] = (statuses[status] ?? 0) + 1;
+          restarts += attempt - 1;
+        }
+        cursor = page.next;
+        if (cursor === undefined) break;
+      }
+    } finally {
+      await store.close();
+    }
+    const ended = ['succeeded', 'failed', 'canceled'];
+    return {
+      kills,
+      acknowledged: acknowledged.size,
+      lost: [...acknowledged].filter((id) => !ended.includes(known.get(id) ?? '')),
+      twice: [...backends.executions].filter(([, times]) => times > 1).map(([id]) => id),
+      overlaps: backends.overlaps,
+      restarts,
+      statuses,
+      integrity: integrityOf(file),
+    };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function start(args: readonly string[]) {
+  return spawn(process.execPath, ['--conditions=@ryla/source', PROGRAM, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+}
+
+async function runAndKill(
+  args: readonly string[],
+  afterMs: number,
+  acknowledged: Set<string>,
+): Promise<void> {
+  const child = start(args);
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (piece: string) => (text += piece));
+  const closed = new Promise((resolve) => child.once('close', resolve));
+  await new Promise((resolve) => setTimeout(resolve, afterMs));
+  child.kill('SIGKILL');
+  await closed;
+  // The last line may be cut: it was not acknowledged then.
+  for (const line of text.split('\n').slice(0, -1)) acknowledged.add(line);
+}
+
+async function drain(args: readonly string[]): Promise<void> {
+  const child = start(args);
+  const timer = setTimeout(() => child.kill('SIGKILL'), DRAIN_MS);
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  clearTimeout(timer);
+  if (code !== 0) throw new Error(`The last service did not end its jobs (exit code ${String(code)}).`);
+}
+
+function integrityOf(file: string): string {
+  const database = new DatabaseSync(file);
+  try {
+    const [row] = database.prepare('PRAGMA integrity_check').all();
+    return String(row?.['integrity_check']);
+  } finally {
+    database.close();
+  }
+}

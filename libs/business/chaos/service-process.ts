@@ -1,0 +1,62 @@
+/**
+ * A service as an application runs it, to be killed: submits jobs and prints a line for each that was acknowledged.
+ * Arguments: SQLite file, address of the backends, `submit` or `drain`.
+ */
+import { randomUUID } from 'node:crypto';
+import { writeSync } from 'node:fs';
+import process from 'node:process';
+
+import { parseApiWorkflow } from '@ryla/workflow';
+
+import { comfyApi, ComfyUIServiceError, createComfyUIService, runpod, sqliteJobStore } from '../src/index.ts';
+import { fastClock } from './fast-clock.ts';
+
+const [, , path = '', url = '', mode = 'submit'] = process.argv;
+/** Leases run out 100 times as fast: whatever a killed service held is free within a third of a second. */
+const clock = fastClock(100, Math.random);
+const store = await sqliteJobStore({ path, clock: { now: () => Date.now() * 100 } });
+const service = createComfyUIService({
+  adapters: {
+    runpod: runpod({ apiUrl: `${url}/v2`, endpointId: 'e', apiKey: 'k', claims: true }),
+    comfy: comfyApi({ baseUrl: url, lookup: true }),
+  },
+  routes: {
+    default: [
+      { backend: 'runpod', weight: 1 },
+      { backend: 'comfy', weight: 1 },
+    ],
+  },
+  store,
+  restarts: 3,
+  clock,
+});
+const workflow = parseApiWorkflow({
+  '1': { class_type: 'EmptyImage', inputs: { width: 8, height: 8, batch_size: 1, color: 0 } },
+  '2': { class_type: 'SaveImage', inputs: { images: ['1', 0], filename_prefix: 'x' } },
+});
+
+if (mode === 'submit') {
+  const caller = async (): Promise<void> => {
+    for (;;) {
+      const jobId = randomUUID();
+      try {
+        const job = await service.submitWorkflow({ workflow }, { jobId });
+        writeSync(1, `${jobId}\n`);
+        await job.wait();
+      } catch (error) {
+        // Refused, or its fate is unknown: nothing was promised.
+        if (!ComfyUIServiceError.isInstance(error)) throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, caller));
+}
+
+// Drain: everything that is not over is looked after until it is.
+for (;;) {
+  await service.recover();
+  const { queued, running, canceling } = await store.count();
+  if (queued + running + canceling === 0) break;
+  await new Promise((resolve) => setTimeout(resolve, 50));
+}
+await service.close();
