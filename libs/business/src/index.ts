@@ -98,9 +98,13 @@ export {
   type ComfyUIServiceOptions,
   createComfyUIService,
   type JobHandle,
+  type JobReference,
+  type ServiceHealth,
   type SubmitOptions,
   type WaitOptions,
+  type WebhookOptions,
 } from './services/comfyui-service.ts';
+export { type ArtifactStore, directoryArtifacts } from './services/artifacts.ts';
 export { changeJob, type JobChange, spentSince } from './store/change-job.ts';
 export {
   FINAL_STATUSES,

@@ -49,6 +49,17 @@ describe('applyInputs', () => {
     expect(applied.workflow['4']).toBe(workflow['4']);
   });
 
+  it.each([
+    [{ url: 'https://example.org/a/Photo.WEBP?size=b.gif' }, 'photo.webp'],
+    [{ url: 'https://example.org/download?id=7', name: 'x.png' }, 'photo.png'],
+    [{ url: 'https://example.org/' }, 'photo'],
+    [{ name: 'x.jpeg', stream: ReadableStream.from([new Uint8Array(1)]) }, 'photo.jpeg'],
+  ])('stages %j as %s', (photo, name) => {
+    const applied = apply({ words: 'a', photo });
+    expect(applied.files).toEqual([{ input: 'photo', name, source: photo }]);
+    expect(applied.workflow['1']?.inputs['image']).toBe(name);
+  });
+
   it('stages files under a plain name and puts it into the node', () => {
     expect(apply({ words: 'a' }).files).toEqual([
       { input: 'photo', name: 'photo.jpg', source: { defaultFile: 'photo.JPG' } },

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { modalEnvironment, parseTarget } from './deployment-target.ts';
 import { taskFingerprint } from './fingerprint-record.ts';
-import { LOCAL_CLOUDS_FILE, localWebUrl, readLocalClouds } from './local-clouds-state.ts';
+import { LOCAL_CLOUDS_FILE, localWebUrl, readLocalClouds } from '@ryla/business/local-clouds';
 
 const clouds = {
   modal: {

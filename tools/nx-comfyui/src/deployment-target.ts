@@ -1,4 +1,4 @@
-import { LOCAL_CLOUDS_FILE, readLocalClouds } from './local-clouds-state.ts';
+import { LOCAL_CLOUDS_FILE, readLocalClouds } from '@ryla/business/local-clouds';
 
 /** Where a command acts: the clouds on this machine, or a real one. */
 export type DeploymentTarget = 'local' | 'cloud';

@@ -2,7 +2,7 @@ import { type Adapter, modal, runpod } from '@ryla/business';
 import type { EndpointConfig } from '@ryla/workflow';
 
 import type { DeploymentTarget } from './deployment-target.ts';
-import { localWebUrl, readLocalClouds } from './local-clouds-state.ts';
+import { localWebUrl, readLocalClouds } from '@ryla/business/local-clouds';
 
 /** Backends that `nx run <endpoint>:run` can use. */
 export const RUN_BACKENDS = ['modal', 'runpod'] as const;

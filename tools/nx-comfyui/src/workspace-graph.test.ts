@@ -27,6 +27,7 @@ const NAMED: Readonly<Record<string, readonly string[]>> = {
   worker: [],
   modal: ['worker'],
   runpod: ['worker'],
+  cli: ['business', 'workflow'],
   'flux-schnell': ['modal', 'runpod', 'workflow'],
   'photo-finish': ['modal', 'runpod', 'workflow'],
 };

@@ -142,6 +142,17 @@ describe('answers', () => {
     await expect(answer).rejects.toMatchObject({ code: 'invalid_response', retryable: true });
   });
 
+  it('of somebody else with 404 say nothing about a job', async () => {
+    const standIn = await serve((_request, response) => {
+      response.writeHead(404).end('modal-http: app for invoked web endpoint is stopped');
+      return undefined;
+    });
+    const adapter = comfyApi({ baseUrl: standIn.url, lookup: true });
+    const expected = { code: 'backend_error', retryable: true };
+    await expect(adapter.status({ id: 'j' }, { signal })).rejects.toMatchObject(expected);
+    await expect(adapter.lookup?.('j', { signal })).rejects.toMatchObject(expected);
+  });
+
   it('with a redirect are not followed', async () => {
     const standIn = await serve((_request, response) => response.writeHead(303, { location: '/' }).end());
     await expect(comfyApi({ baseUrl: standIn.url }).status({ id: 'j' }, { signal })).rejects.toMatchObject({

@@ -380,6 +380,14 @@ async function refusal(response: Dispatcher.ResponseData, now: number): Promise<
       hint,
     });
   }
+  if (statusCode === 404 && !envelope.success) {
+    // Somebody else's 404: nothing is deployed at this address, or not at the moment. It says nothing about a job.
+    return new ComfyUIServiceError('backend_error', `No Comfy API answers at this address: ${message}`, {
+      ...context,
+      retryable: true,
+      hint: 'Check the address, and whether the endpoint is deployed.',
+    });
+  }
   if (statusCode === 404)
     return new ComfyUIServiceError('job_not_found', `The backend does not know this: ${message}`, context);
   if (statusCode === 429) return new ComfyUIServiceError('rate_limited', message, context);

@@ -125,6 +125,21 @@ describe('10,000 jobs in flight on one endpoint', () => {
     expect(quantile(hooked, 0.95)).toBeLessThanOrEqual(100);
   }, 30_000);
 
+  it('do not keep a webhook waiting when all are looked at after a restart', async () => {
+    const parts: World = world({ webhook: (id) => parts.scheduler.notify(id), execution: () => 1_000 });
+    parts.endpoint.submit('hooked');
+    parts.watch('hooked', { webhook: true });
+    for (let job = 0; job < JOBS; job += 1) {
+      parts.endpoint.submit(`${job}`);
+      parts.scheduler.add(`${job}`, (signal) => parts.endpoint.status(`${job}`, signal), {
+        snapshot: () => undefined,
+        failed: () => undefined,
+      });
+    }
+    await parts.clock.pass(1_500);
+    expect(parts.noticedAfter.get('hooked')).toBeLessThanOrEqual(100);
+  });
+
   it('are all collected when a fifth of the webhooks is lost, and others come twice and out of order', async () => {
     const parts: World = world({
       workers: 1_000,

@@ -102,7 +102,7 @@ describe('SQLite store', () => {
 
   it('is opened by several processes at once, new files too', async () => {
     const opener = path.join(import.meta.dirname, 'open-stores.fixture.ts');
-    const children = Array.from({ length: 4 }, () =>
+    const children = Array.from({ length: 3 }, () =>
       spawn(process.execPath, ['--conditions=@ryla/source', '--no-warnings', opener], {
         stdio: ['pipe', 'pipe', 'inherit'],
       }),
@@ -112,11 +112,12 @@ describe('SQLite store', () => {
     const next = (): Promise<string[]> =>
       Promise.all(answers.map(async (lines) => String((await lines.next()).value)));
     try {
-      assert.deepEqual(await next(), ['ready', 'ready', 'ready', 'ready']);
+      assert.deepEqual(await next(), ['ready', 'ready', 'ready']);
       for (let index = 0; index < 60; index += 1) {
         const file = path.join(folder, `together-${index}.sqlite`);
-        for (const { stdin } of children) stdin.write(`${file}\n`);
-        assert.deepEqual(await next(), ['stored', 'stored', 'stored', 'stored']);
+        const moment = Date.now() + 4;
+        for (const { stdin } of children) stdin.write(`${moment} ${file}\n`);
+        assert.deepEqual(await next(), ['stored', 'stored', 'stored']);
       }
     } finally {
       for (const { stdin } of children) stdin.end();

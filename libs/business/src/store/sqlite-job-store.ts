@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
+import { setTimeout as delay } from 'node:timers/promises';
 
 import type { Clock } from '../retry.ts';
 import { GroupCommit } from './group-commit.ts';
@@ -33,6 +34,9 @@ const CHECKPOINT_PAGES = 4_000;
 /** Milliseconds that a call waits for another process's transaction. */
 const BUSY_TIMEOUT_MS = 5_000;
 
+/** Milliseconds before the switch to the write-ahead log is tried again. */
+const SWITCH_RETRY_MS = 2;
+
 /** Jobs that one transaction of `prune` deletes. */
 const PRUNE_GROUP = 200;
 
@@ -64,7 +68,8 @@ export async function sqliteJobStore(options: SqliteJobStoreOptions): Promise<Jo
     throw unavailable(error);
   }
   try {
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
+    await writeAhead(database);
+    database.exec('PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
     database.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     migrate(database);
     return createStore(database, clock);
@@ -72,6 +77,33 @@ export async function sqliteJobStore(options: SqliteJobStoreOptions): Promise<Jo
     database.close();
     throw unavailable(error);
   }
+}
+
+/**
+ * Switches to the write-ahead log. SQLite does not wait when another process does the same at that moment (its own
+ * timeout would be a deadlock): it refuses, and has to be asked again.
+ */
+async function writeAhead(database: DatabaseSync): Promise<void> {
+  const giveUpAt = performance.now() + BUSY_TIMEOUT_MS;
+  for (;;) {
+    try {
+      database.exec('PRAGMA journal_mode = WAL');
+      return;
+    } catch (error) {
+      if (!isBusy(error) || performance.now() >= giveUpAt) throw error;
+      await delay(SWITCH_RETRY_MS);
+    }
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  // The low byte of an extended result code; 5 is SQLITE_BUSY.
+  return (
+    error instanceof Error &&
+    'errcode' in error &&
+    typeof error.errcode === 'number' &&
+    error.errcode % 256 === 5
+  );
 }
 
 function createStore(database: DatabaseSync, clock: Pick<Clock, 'now'>): JobStore {

@@ -41,16 +41,19 @@ export async function authorizingProxy(target: string, authorization: string): P
     response.on('close', () => outgoing.destroy());
     incoming.pipe(outgoing);
   });
-  server.on('upgrade', (incoming: IncomingMessage, socket: Duplex) => {
+  server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, sent: Buffer) => {
     socket.on('error', () => socket.destroy());
     if (incoming.headers.authorization !== authorization) {
       socket.end('HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n');
       return;
     }
     const outgoing = forwarded(incoming);
-    outgoing.on('upgrade', (answer, upstream) => {
+    outgoing.on('upgrade', (answer, upstream, received) => {
       const headers = Object.entries(answer.headers).map(([name, value]) => `${name}: ${String(value)}`);
       socket.write(['HTTP/1.1 101 Switching Protocols', ...headers, '', ''].join('\r\n'));
+      // What came with the headers already belongs to the WebSocket.
+      socket.write(received);
+      upstream.write(sent);
       for (const [from, to] of [
         [socket, upstream],
         [upstream, socket],

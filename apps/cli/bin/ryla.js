@@ -1,0 +1,20 @@
+#!/usr/bin/env node
+// Starts ryla from its source with a Node that can run it: `npx ryla` puts node_modules/.bin in front of the machine's own.
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+if (major < 22 || (major === 22 && minor < 19)) {
+  console.error(
+    `Node ${process.versions.node} is too old: 22.19 or newer is needed. Run ryla through npx (\`npx ryla …\`) in the workspace.`,
+  );
+  process.exit(1);
+}
+const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+const child = spawn(process.execPath, ['--conditions=@ryla/source', main, ...process.argv.slice(2)], {
+  stdio: 'inherit',
+});
+// The terminal's Ctrl-C reaches the child by itself; what is sent to this process alone is passed on.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => child.kill('SIGTERM'));
+child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));

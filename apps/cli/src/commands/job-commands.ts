@@ -1,0 +1,373 @@
+import path from 'node:path';
+import process from 'node:process';
+
+import { type JobEvent, type JobRecord, type JobReference } from '@ryla/business';
+import { backendName, describeTarget, PROVIDERS, type Provider, type Target } from '@ryla/business/config';
+import { type EndpointDefinition, type InputValue, parseInputText } from '@ryla/workflow';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+
+import { EXIT } from '../exit-codes.ts';
+import { createOutput, dollars, duration, type Output, table } from '../output.ts';
+import { showProgress } from '../progress.ts';
+import { findWorkspace, type Workspace } from '../workspace.ts';
+
+/** Options that every command has. */
+export interface CommonOptions {
+  readonly target: Target;
+  readonly json?: boolean;
+}
+
+interface RunOptions extends CommonOptions {
+  readonly input: Readonly<Record<string, string>>;
+  readonly backend?: Provider;
+  readonly out: string;
+  readonly id?: string;
+}
+
+/** Adds the commands about jobs. */
+export function addJobCommands(program: Command): void {
+  withInputs(program.command('run <endpoint>'))
+    .description('submit a job, follow it, save what it makes; Ctrl-C cancels the job')
+    .option('-o, --out <folder>', 'where the outputs go', 'out')
+    .action(async (endpoint: string, options: RunOptions) => run(endpoint, options));
+
+  withInputs(program.command('submit <endpoint>'))
+    .description('submit a job and print its id')
+    .action(async (endpoint: string, options: RunOptions) =>
+      inWorkspace(options, async (workspace, output) => {
+        const { service } = await workspace.open();
+        await using jobs = service;
+        const definition = workspace.endpoint(endpoint);
+        const handle = await jobs.submit(
+          definition,
+          inputsOf(definition, options),
+          submitOptions(options, endpoint),
+        );
+        output.result({ jobId: handle.id, backend: handle.backend }, handle.id);
+      }),
+    );
+
+  common(program.command('status <id>'))
+    .description('what is known of a job now')
+    .action(async (id: string, options: CommonOptions) =>
+      inWorkspace(options, async (workspace, output) => {
+        const { service } = await workspace.open();
+        await using jobs = service;
+        const job = jobs.job(id);
+        const snapshot = await job.status();
+        const record = await job.record();
+        output.result(
+          { ...recordDocument(record), progress: snapshot.progress },
+          recordText(record, snapshot.progress?.value),
+        );
+      }),
+    );
+
+  common(program.command('watch <id>'))
+    .description('follow a job until it ends; leaving it does not stop it')
+    .option('-o, --out <folder>', 'save what it makes there')
+    .action(async (id: string, options: CommonOptions & { readonly out?: string }) =>
+      inWorkspace(options, async (workspace, output) => {
+        const { service } = await workspace.open();
+        await using jobs = service;
+        await follow(jobs.job(id), output, options.out);
+      }),
+    );
+
+  common(program.command('cancel <id>'))
+    .description('ask the backend to stop a job')
+    .action(async (id: string, options: CommonOptions) =>
+      inWorkspace(options, async (workspace, output) => {
+        const { service } = await workspace.open();
+        await using jobs = service;
+        const job = jobs.job(id);
+        await job.cancel();
+        const { status } = await job.wait({ signal: AbortSignal.timeout(CANCEL_WAIT_MS) });
+        output.result({ jobId: id, status }, `${id} ${status}`);
+      }),
+    );
+
+  common(program.command('jobs'))
+    .description('stored jobs, newest first')
+    .option('-e, --endpoint <name>', 'only of this endpoint')
+    .option('--backend <name>', 'only on this backend, such as modal:photo-finish')
+    .option('-s, --status <status...>', 'only in these states')
+    .option('--since <time>', 'created since; a date, or such as 2h, 30m, 7d', moment)
+    .option('--limit <n>', 'how many', wholeNumber, 20)
+    .option('--cursor <cursor>', 'go on where the last page ended')
+    .action(async (options: JobsOptions) =>
+      inWorkspace(options, (workspace, output) => list(workspace, output, options)),
+    );
+
+  common(program.command('costs'))
+    .description('what stored jobs cost')
+    .addOption(
+      new Option('--by <what>', 'sum by').choices(['endpoint', 'backend', 'day']).default('endpoint'),
+    )
+    .option('--since <time>', 'of jobs created since; a date, or such as 2h, 30m, 7d', moment)
+    .action(
+      async (
+        options: CommonOptions & { readonly by: 'endpoint' | 'backend' | 'day'; readonly since?: number },
+      ) =>
+        inWorkspace(options, async (workspace, output) => {
+          const { service } = await workspace.open();
+          await using jobs = service;
+          const since = options.since === undefined ? {} : { since: options.since };
+          const sums = await jobs.costs({ by: options.by, ...since });
+          const rows = sums.map(({ key, jobs: count, usd }) => [
+            key ?? '(bare workflow)',
+            String(count),
+            dollars(usd),
+          ]);
+          output.result(
+            sums,
+            rows.length === 0 ? 'No job has a cost.' : table([options.by, 'jobs', 'cost'], rows),
+          );
+        }),
+    );
+
+  common(program.command('health'))
+    .description('ask the store and every deployment how they are')
+    .action(async (options: CommonOptions) =>
+      inWorkspace(options, async (workspace, output) => {
+        const { service, unusable } = await workspace.open();
+        await using jobs = service;
+        const health = await jobs.health({ signal: AbortSignal.timeout(HEALTH_MS) });
+        const rows = Object.entries(health.backends).map(([name, state]) => [
+          name,
+          state.ok ? 'ok' : 'failed',
+          state.breaker,
+          state.health === undefined
+            ? ''
+            : `${state.health.running ?? 0} running, ${state.health.queued ?? 0} queued`,
+          state.error ?? '',
+        ]);
+        for (const [name, error] of unusable) rows.push([name, 'not configured', '', '', error.message]);
+        output.result(health, table(['backend', 'state', 'breaker', 'jobs', 'problem'], rows));
+        if (!health.ok) process.exitCode = EXIT.failed;
+      }),
+    );
+}
+
+/** Milliseconds that `cancel` waits for the end. */
+const CANCEL_WAIT_MS = 30_000;
+
+/** Milliseconds that `health` waits for answers. */
+const HEALTH_MS = 15_000;
+
+interface JobsOptions extends CommonOptions {
+  readonly endpoint?: string;
+  readonly backend?: string;
+  readonly status?: readonly string[];
+  readonly since?: number;
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+const STATES = [
+  'queued',
+  'running',
+  'canceling',
+  'succeeded',
+  'failed',
+  'canceled',
+  'expired',
+  'lost',
+] as const;
+
+async function list(workspace: Workspace, output: Output, options: JobsOptions): Promise<void> {
+  const wrong = options.status?.find((status) => !STATES.some((known) => known === status));
+  if (wrong !== undefined)
+    throw new InvalidArgumentError(`--status is one of ${STATES.join(', ')}, not "${wrong}".`);
+  const { service } = await workspace.open();
+  await using jobs = service;
+  const { endpoint, backend, since, limit, cursor } = options;
+  const page = await jobs.jobs.list(
+    {
+      ...(endpoint === undefined ? {} : { endpoint }),
+      ...(backend === undefined ? {} : { backend }),
+      ...(options.status === undefined
+        ? {}
+        : { status: STATES.filter((state) => options.status?.includes(state)) }),
+      ...(since === undefined ? {} : { since }),
+    },
+    { limit, cursor },
+  );
+  const rows = page.jobs.map((job) => [
+    job.id,
+    job.backend,
+    job.status,
+    new Date(job.createdAt).toISOString().slice(0, 19).replace('T', ' '),
+    duration(job.timings.executionMs),
+    dollars(job.cost?.usd),
+    job.error?.code ?? '',
+  ]);
+  const more = page.next === undefined ? '' : `\nMore: --cursor ${page.next}`;
+  output.result(
+    { jobs: page.jobs.map(recordDocument), next: page.next },
+    rows.length === 0
+      ? 'No jobs.'
+      : `${table(['id', 'backend', 'status', 'created (UTC)', 'execution', 'cost', 'error'], rows)}${more}`,
+  );
+}
+
+async function run(name: string, options: RunOptions): Promise<void> {
+  await inWorkspace(options, async (workspace, output) => {
+    const definition = workspace.endpoint(name);
+    const inputs = inputsOf(definition, options);
+    const { service } = await workspace.open();
+    await using jobs = service;
+    const stop = new AbortController();
+    let interruptions = 0;
+    const interrupt = (): void => {
+      interruptions += 1;
+      // A second Ctrl-C leaves the job to itself.
+      if (interruptions > 1) process.exit(EXIT.interrupted);
+      output.note('Canceling the job; press Ctrl-C again to leave it running.');
+      stop.abort();
+    };
+    process.on('SIGINT', interrupt);
+    process.on('SIGTERM', interrupt);
+    try {
+      const handle = await jobs.submit(definition, inputs, {
+        ...submitOptions(options, name),
+        signal: stop.signal,
+      });
+      output.note(`Job ${handle.id} on ${handle.backend}`);
+      stop.signal.addEventListener('abort', () => void handle.cancel().catch(() => undefined), {
+        once: true,
+      });
+      await follow(handle, output, path.join(options.out, name));
+    } catch (error) {
+      if (!stop.signal.aborted) throw error;
+    }
+    if (stop.signal.aborted) process.exitCode = EXIT.interrupted;
+  });
+}
+
+async function follow(job: JobReference, output: Output, out: string | undefined): Promise<void> {
+  const show = showProgress(process.stderr);
+  try {
+    for await (const event of job.events()) show.event(event satisfies JobEvent);
+  } finally {
+    show.close();
+  }
+  const result = await job.result();
+  const files: string[] = [];
+  if (out !== undefined) {
+    for (const made of result.outputs) files.push(await made.save(path.resolve(out, made.name)));
+  }
+  const { jobId, backend, attempts, timings, cost, warnings } = result;
+  const document = { jobId, backend, status: 'succeeded', attempts, outputs: files, timings, cost, warnings };
+  const lines = [
+    ...files.map((file) => path.relative(process.cwd(), file)),
+    `${duration(timings.totalMs)} in all: queue ${duration(timings.queueMs)}, cold start ${duration(timings.coldStartMs)}, execution ${duration(timings.executionMs)}; cost ${dollars(cost?.usd)}`,
+    ...warnings.map((warning) => `Warning: ${warning}`),
+  ];
+  output.result(document, lines.join('\n'));
+}
+
+function recordDocument(record: JobRecord): Readonly<Record<string, unknown>> {
+  const { id, endpoint, backend, attempt, status, submission, timings, cost, error, tags } = record;
+  const time = (value: number | null): string | null =>
+    value === null ? null : new Date(value).toISOString();
+  const outputs = record.outputs.map(({ source: _, ...rest }) => rest);
+  const times = {
+    createdAt: time(record.createdAt),
+    startedAt: time(record.startedAt),
+    finishedAt: time(record.finishedAt),
+  };
+  return {
+    jobId: id,
+    endpoint,
+    backend,
+    attempt,
+    status,
+    submission,
+    ...times,
+    timings,
+    cost,
+    error,
+    outputs,
+    tags,
+  };
+}
+
+function recordText(record: JobRecord, progress: number | undefined): string {
+  const percent = progress === undefined ? '' : ` ${Math.round(progress * 100)}%`;
+  const lines = [
+    `${record.id} ${record.status}${percent}`,
+    `  ${record.endpoint ?? 'bare workflow'} on ${record.backend}, attempt ${record.attempt}, created ${new Date(record.createdAt).toISOString()}`,
+  ];
+  if (record.error !== null) lines.push(`  ${record.error.code}: ${record.error.message}`);
+  for (const made of record.outputs) lines.push(`  ${made.name} (node ${made.nodeId}, ${made.contentType})`);
+  return lines.join('\n');
+}
+
+function submitOptions(options: RunOptions, endpoint: string): { backend?: string; jobId?: string } {
+  return {
+    ...(options.backend === undefined ? {} : { backend: backendName(options.backend, endpoint) }),
+    ...(options.id === undefined ? {} : { jobId: options.id }),
+  };
+}
+
+function inputsOf({ config }: EndpointDefinition, { input }: RunOptions): Record<string, InputValue> {
+  return Object.fromEntries(
+    Object.entries(input).map(([name, text]) => [name, parseInputText(config, name, text)]),
+  );
+}
+
+/** Runs a command's body; says on stderr where it acts. */
+export async function inWorkspace(
+  options: CommonOptions,
+  body: (workspace: Workspace, output: Output) => Promise<void>,
+): Promise<void> {
+  const output = createOutput(options.json === true);
+  const workspace = await findWorkspace(options.target);
+  output.note(`Target: ${describeTarget(workspace)}`);
+  await body(workspace, output);
+}
+
+/** Adds the options that every command has. */
+export function common(command: Command): Command {
+  return command
+    .addOption(new Option('--target <target>', 'where to act').choices(['local', 'cloud']).default('local'))
+    .option('--json', 'one JSON document on stdout and nothing else');
+}
+
+function withInputs(command: Command): Command {
+  return common(command)
+    .option(
+      '-i, --input <name=value>',
+      'set an input; repeat for several; a file input takes a path',
+      pair,
+      {},
+    )
+    .addOption(
+      new Option('-b, --backend <provider>', 'only there; without it the routes decide').choices(PROVIDERS),
+    )
+    .option('--id <uuid>', "the job's id; the same id is the same job");
+}
+
+function pair(text: string, before: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('Write an input as name=value.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+function wholeNumber(text: string): number {
+  const number = Number(text);
+  if (!Number.isSafeInteger(number) || number < 1)
+    throw new InvalidArgumentError('It must be a whole number from 1.');
+  return number;
+}
+
+const UNITS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A moment in milliseconds since 1970: a date, or a time ago. */
+export function moment(text: string): number {
+  const ago = /^(\d+)([mhd])$/.exec(text);
+  const found = ago === null ? Date.parse(text) : Date.now() - Number(ago[1]) * (UNITS[ago[2] ?? ''] ?? NaN);
+  if (Number.isFinite(found)) return found;
+  throw new InvalidArgumentError('Write a date, such as 2026-11-25, or a time ago, such as 30m, 2h or 7d.');
+}

@@ -1,0 +1,229 @@
+/** `ryla.config.ts`: where an application's jobs may go, and how they are kept. */
+import path from 'node:path';
+
+import type { EndpointConfig } from '@ryla/workflow';
+
+import type { Adapter } from './adapter.ts';
+import { modal } from './adapters/modal.ts';
+import { runpod } from './adapters/runpod.ts';
+import { ComfyUIServiceError } from './errors.ts';
+import { localWebUrl, readLocalClouds } from './local-clouds.ts';
+import type { Route, RouteTable } from './policy/routes.ts';
+import { directoryArtifacts } from './services/artifacts.ts';
+import {
+  type ComfyUIService,
+  type ComfyUIServiceOptions,
+  createComfyUIService,
+} from './services/comfyui-service.ts';
+import { sqliteJobStore } from './store/sqlite-job-store.ts';
+
+/** Clouds that endpoints can be deployed to. */
+export const PROVIDERS = ['modal', 'runpod'] as const;
+
+/** One of {@link PROVIDERS}. */
+export type Provider = (typeof PROVIDERS)[number];
+
+/** Where a command acts: the clouds on this machine, or real ones. */
+export type Target = 'local' | 'cloud';
+
+/** What `ryla.config.ts` may say; everything has a default. */
+export interface RylaConfig {
+  /** Folder of the endpoints. Default `apps/endpoints`. */
+  readonly endpoints?: string;
+  /** Folder of job stores and kept outputs. Default `.ryla`; each target has files of its own in it. */
+  readonly state?: string;
+  /** Whether outputs are kept when a job has ended. Default true. */
+  readonly keepOutputs?: boolean;
+  /** Shares of an endpoint's new jobs by provider. Endpoints that are absent go to `defaultProvider`. */
+  readonly routes?: Readonly<Record<string, Partial<Readonly<Record<Provider, number>>>>>;
+  /** Provider of endpoints without a route. Default `modal`. */
+  readonly defaultProvider?: Provider;
+  /** US dollars a day (UTC) by endpoint. */
+  readonly usdPerDay?: Readonly<Record<string, number>>;
+  /** Runs that may follow one whose machine died. Default 1. */
+  readonly restarts?: number;
+  /** Names of environment variables that hold what real clouds need; never the values. */
+  readonly cloud?: {
+    /** Default `MODAL_WORKSPACE`. */
+    readonly modalWorkspace?: string;
+    /** Default `MODAL_PROXY_KEY` and `MODAL_PROXY_SECRET`. */
+    readonly modalProxyKey?: string;
+    readonly modalProxySecret?: string;
+    /** Token of endpoints with the auth `bearer`. Default `RYLA_API_TOKEN`. */
+    readonly bearerToken?: string;
+    /** Default `RUNPOD_API_KEY`. */
+    readonly runpodApiKey?: string;
+    /** Whether the RunPod endpoints' workers claim jobs (a network volume is mounted). Default false. */
+    readonly runpodClaims?: boolean;
+  };
+}
+
+/** Gives a configuration its type, for editors. */
+export function defineConfig(config: RylaConfig): RylaConfig {
+  return config;
+}
+
+/** A configuration with its defaults, and where it applies. */
+export interface ResolvedConfig {
+  readonly root: string;
+  readonly target: Target;
+  readonly config: RylaConfig;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** Default names of the environment variables of real clouds. */
+export const CLOUD_VARIABLES = {
+  modalWorkspace: 'MODAL_WORKSPACE',
+  modalProxyKey: 'MODAL_PROXY_KEY',
+  modalProxySecret: 'MODAL_PROXY_SECRET',
+  bearerToken: 'RYLA_API_TOKEN',
+  runpodApiKey: 'RUNPOD_API_KEY',
+} as const;
+
+/** Folder of the endpoints. */
+export function endpointsFolder({ root, config }: Pick<ResolvedConfig, 'root' | 'config'>): string {
+  return path.resolve(root, config.endpoints ?? 'apps/endpoints');
+}
+
+/** Folder of the job store and the kept outputs of a target. */
+export function stateFolder({ root, config, target }: ResolvedConfig): string {
+  return path.resolve(root, config.state ?? '.ryla', target);
+}
+
+/** Name of a deployment as a backend of the service: every endpoint has limits and a breaker of its own. */
+export function backendName(provider: Provider, endpoint: string): string {
+  return `${provider}:${endpoint}`;
+}
+
+/** The gateway's pinned label on Modal: see apps/modal/comfyui_app.py. */
+export function gatewayLabel(endpoint: string): string {
+  return `ryla-${endpoint}-api`;
+}
+
+/** The target in words, for people who must know where they act. */
+export function describeTarget({ target, root }: ResolvedConfig): string {
+  if (target === 'cloud') return 'cloud (real accounts; jobs cost money)';
+  const { modal: local, runpod: pod } = readLocalClouds(root);
+  return `local clouds (Modal ${local.webUrl}, RunPod ${pod.apiUrl})`;
+}
+
+/**
+ * An adapter for one deployment of an endpoint.
+ *
+ * @throws {ComfyUIServiceError} `invalid_configuration`, naming what is missing.
+ */
+export function adapterFor(resolved: ResolvedConfig, provider: Provider, endpoint: EndpointConfig): Adapter {
+  return resolved.target === 'local'
+    ? localAdapter(resolved, provider, endpoint)
+    : cloudAdapter(resolved, provider, endpoint);
+}
+
+function localAdapter({ root }: ResolvedConfig, provider: Provider, endpoint: EndpointConfig): Adapter {
+  const clouds = readLocalClouds(root);
+  if (provider === 'runpod') {
+    const { apiUrl, apiKey } = clouds.runpod;
+    return runpod({ endpointId: endpoint.providers.runpod.endpointId ?? endpoint.name, apiKey, apiUrl });
+  }
+  const { proxyKey: key, proxySecret: secret } = clouds.modal;
+  const token = clouds.environment['RYLA_API_TOKEN'] ?? '';
+  return modal({
+    baseUrl: localWebUrl(clouds, gatewayLabel(endpoint.name)),
+    auth:
+      endpoint.providers.modal.auth === 'modal-proxy'
+        ? { type: 'modal-proxy', key, secret }
+        : { type: 'bearer', token },
+  });
+}
+
+function cloudAdapter(resolved: ResolvedConfig, provider: Provider, endpoint: EndpointConfig): Adapter {
+  const value = (name: keyof typeof CLOUD_VARIABLES): string => required(resolved, name);
+  if (provider === 'runpod') {
+    const { endpointId } = endpoint.providers.runpod;
+    if (endpointId === undefined) {
+      throw new ComfyUIServiceError(
+        'invalid_configuration',
+        `Endpoint ${endpoint.name} names no RunPod endpoint: set providers.runpod.endpointId in its endpoint.json.`,
+        { endpoint: endpoint.name },
+      );
+    }
+    const claims = resolved.config.cloud?.runpodClaims ?? false;
+    return runpod({ endpointId, apiKey: value('runpodApiKey'), claims });
+  }
+  return modal({
+    baseUrl: `https://${value('modalWorkspace')}--${gatewayLabel(endpoint.name)}.modal.run`,
+    auth:
+      endpoint.providers.modal.auth === 'modal-proxy'
+        ? { type: 'modal-proxy', key: value('modalProxyKey'), secret: value('modalProxySecret') }
+        : { type: 'bearer', token: value('bearerToken') },
+  });
+}
+
+function required({ env, config }: ResolvedConfig, name: keyof typeof CLOUD_VARIABLES): string {
+  const variable = config.cloud?.[name] ?? CLOUD_VARIABLES[name];
+  const value = env[variable];
+  if (value !== undefined && value !== '') return value;
+  throw new ComfyUIServiceError(
+    'invalid_configuration',
+    `--target cloud needs the environment variable ${variable}.`,
+    { hint: 'docs/deploying.md says where its value comes from.' },
+  );
+}
+
+/** What can be reached, and why the rest cannot. */
+export interface ConfiguredService {
+  readonly service: ComfyUIService;
+  /** Deployments that cannot be used, by their backend's name. */
+  readonly unusable: ReadonlyMap<string, ComfyUIServiceError>;
+}
+
+/** The service that a configuration describes, over all deployments of these endpoints. */
+export async function createServiceFromConfig(
+  resolved: ResolvedConfig,
+  endpoints: readonly EndpointConfig[],
+  more: Pick<ComfyUIServiceOptions, 'onProblem' | 'webhooks'> = {},
+): Promise<ConfiguredService> {
+  const { config } = resolved;
+  const adapters: Record<string, Adapter> = {};
+  const unusable = new Map<string, ComfyUIServiceError>();
+  for (const endpoint of endpoints) {
+    for (const provider of PROVIDERS) {
+      const name = backendName(provider, endpoint.name);
+      try {
+        adapters[name] = adapterFor(resolved, provider, endpoint);
+      } catch (error) {
+        if (!ComfyUIServiceError.isInstance(error)) throw error;
+        unusable.set(name, error);
+      }
+    }
+  }
+  const folder = stateFolder(resolved);
+  const store = await sqliteJobStore({ path: path.join(folder, 'jobs.db') });
+  const service = createComfyUIService({
+    adapters,
+    store,
+    routes: routesOf(config, endpoints, adapters),
+    ...(config.keepOutputs === false ? {} : { artifacts: directoryArtifacts(path.join(folder, 'outputs')) }),
+    ...(config.usdPerDay === undefined ? {} : { usdPerDay: config.usdPerDay }),
+    ...(config.restarts === undefined ? {} : { restarts: config.restarts }),
+    ...more,
+  });
+  return { service, unusable };
+}
+
+function routesOf(
+  config: RylaConfig,
+  endpoints: readonly EndpointConfig[],
+  adapters: Readonly<Record<string, Adapter>>,
+): RouteTable {
+  const routes: Record<string, Route> = {};
+  for (const { name } of endpoints) {
+    const weights = config.routes?.[name] ?? { [config.defaultProvider ?? 'modal']: 1 };
+    const route = PROVIDERS.map((provider) => ({
+      backend: backendName(provider, name),
+      weight: weights[provider] ?? 0,
+    })).filter(({ backend }) => Object.hasOwn(adapters, backend));
+    if (route.some(({ weight }) => weight > 0)) routes[name] = route;
+  }
+  const [first = 'none'] = Object.keys(adapters);
+  return { default: [{ backend: first, weight: 1 }], endpoints: routes };
+}
