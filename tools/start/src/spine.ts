@@ -84,6 +84,7 @@ export async function runEverywhere(
         handle = await service.submit(endpoint, inputs, { backend, signal: limited });
         for await (const event of handle.events({ signal: limited })) show(display, backend, event);
         const result = await handle.result({ signal: limited });
+        const { queueMs, coldStartMs, executionMs, totalMs } = result.timings;
         const folder = path.join(options.out, endpoint.config.name, backend);
         await rm(folder, { recursive: true, force: true });
         const outputs = await Promise.all(
@@ -97,7 +98,7 @@ export async function runEverywhere(
           jobId: handle.id,
           status: 'succeeded',
           outputs,
-          timings: result.timings,
+          timings: { queueMs, coldStartMs, executionMs, totalMs },
         };
       } catch (error) {
         if (signal.aborted) throw error;
