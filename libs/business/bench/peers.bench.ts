@@ -40,9 +40,7 @@ interface Result {
 const anyFunction = z.custom<(...args: readonly unknown[]) => unknown>(
   (value) => typeof value === 'function',
 );
-/** CommonJS with an ES default in it. */
-const runpodModule = z.object({ default: z.object({ default: anyFunction }) });
-const runpodEndpoint = z.object({ run: anyFunction, status: anyFunction });
+const runpodModule = z.object({ default: anyFunction });
 /** Jobs a second with the service and with each peer. */
 export async function run(): Promise<Result[]> {
   await mkdir(FOLDER, { recursive: true });
@@ -57,9 +55,10 @@ async function onRunpod(): Promise<Result> {
     // Without the provider's limits, which no peer keeps either.
     adapters: { runpod: { ...runpod({ apiUrl: standIn.url, endpointId: 'e', apiKey: 'k' }), limits: {} } },
   });
-  const sdk = runpodModule.parse(await load('runpod-sdk/dist/src/index.js')).default.default;
-  const made = z.object({ endpoint: anyFunction }).parse(sdk('k', { baseUrl: standIn.url }));
-  const endpoint = runpodEndpoint.parse(made.endpoint('e'));
+  const sdk = runpodModule.parse(await load('runpod-sdk/dist/src/index.js')).default;
+  const endpoint = method(sdk('k', { baseUrl: standIn.url }), 'endpoint')('e');
+  const runJob = method(endpoint, 'run');
+  const statusOf = method(endpoint, 'status');
   const ours = await perSecond(async () => {
     const job = await service.submitWorkflow({ workflow });
     const { status } = await job.status();
@@ -68,11 +67,17 @@ async function onRunpod(): Promise<Result> {
   const peer = await perSecond(async () => {
     const { id } = z
       .object({ id: z.string() })
-      .parse(await endpoint.run({ input: { workflow: nodes, images: [] } }));
-    const { status } = z.object({ status: z.string() }).parse(await endpoint.status(id));
+      .parse(await runJob({ input: { workflow: nodes, images: [] } }));
+    const { status } = z.object({ status: z.string() }).parse(await statusOf(id));
     if (status !== 'COMPLETED') throw new Error(status);
   });
   return result('submit and status on RunPod', ours, peer, `runpod-sdk ${PEERS['runpod-sdk']}`);
+}
+
+/** A method that keeps its `this`. */
+function method(owner: unknown, name: string): (...args: readonly unknown[]) => unknown {
+  const found: unknown = typeof owner === 'object' && owner !== null ? Reflect.get(owner, name) : undefined;
+  return anyFunction.parse(typeof found === 'function' ? found.bind(owner) : undefined);
 }
 
 async function load(file: string): Promise<unknown> {
