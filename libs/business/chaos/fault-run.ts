@@ -6,6 +6,7 @@ import { parseApiWorkflow } from '@ryla/workflow';
 
 import {
   comfyApi,
+  type ComfyUIService,
   ComfyUIServiceError,
   createComfyUIService,
   ERROR_CODES,
@@ -66,12 +67,12 @@ export async function faultRun(options: FaultRunOptions): Promise<FaultRunReport
   });
   const clock = fastClock(40, random);
   const secret = createWebhookSecret();
-  let notice: (jobId: string, providerJobId?: string) => Promise<void> = () => Promise.resolve();
+  let notice: ComfyUIService['notice'] = () => Promise.resolve();
   const handler = createWebhookHandler({
     path: '/webhooks',
     runpodSecrets: [secret],
     rememberDelivery: (id) => options.store.rememberDelivery(id),
-    onNotice: ({ jobId, envelope }) => notice(jobId, idOf(envelope)),
+    onNotice: (heard) => notice(heard),
     clock,
   });
   const server = createServer(nodeListener(handler)).listen(0, '127.0.0.1');
@@ -96,7 +97,7 @@ export async function faultRun(options: FaultRunOptions): Promise<FaultRunReport
     onProblem: (...problem) => problems.push(problem),
     clock,
   });
-  notice = (jobId, providerJobId) => service.notice(jobId, providerJobId);
+  notice = (heard) => service.notice(heard);
   const jumps =
     options.clockJumps === true
       ? setInterval(() => clock.jump((random() - 0.5) * 4 * 60_000), 200)
@@ -151,9 +152,4 @@ export async function faultRun(options: FaultRunOptions): Promise<FaultRunReport
     injected: Object.fromEntries(backends.injected),
     statuses,
   };
-}
-
-function idOf(envelope: unknown): string | undefined {
-  const id = typeof envelope === 'object' && envelope !== null && 'id' in envelope ? envelope.id : undefined;
-  return typeof id === 'string' ? id : undefined;
 }

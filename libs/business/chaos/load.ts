@@ -53,7 +53,7 @@ const listener = createServer(
       path: '/webhooks',
       runpodSecrets: [secret],
       rememberDelivery: (id) => store.rememberDelivery(id),
-      onNotice: ({ jobId }) => service.notice(jobId),
+      onNotice: (notice) => service.notice(notice),
     }),
   ),
 ).listen(0, '127.0.0.1');
@@ -66,6 +66,7 @@ const service: ComfyUIService = createComfyUIService({
   webhooks: { incomingUrl: `http://127.0.0.1:${port}/webhooks`, incomingSecrets: [secret] },
 });
 
+const heap = (): number => Math.round(process.memoryUsage().heapUsed / 1024 / 1024);
 const resident = (): number => Math.round(process.memoryUsage.rss() / 1024 / 1024);
 const before = resident();
 const startedAt = performance.now();
@@ -92,6 +93,7 @@ const submitter = async (): Promise<void> => {
 await Promise.all(Array.from({ length: 50 }, submitter));
 const submittedMs = performance.now() - startedAt;
 const inFlight = resident();
+const heapInFlight = heap();
 console.log(
   `${count} jobs in flight after ${(submittedMs / 1000).toFixed(0)} s; resident ${inFlight} MiB (${before} MiB before)`,
 );
@@ -112,6 +114,7 @@ console.log(
     rate: Number(values.rate),
     noticedMs: { p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99), most: delays.at(-1) },
     residentMiB: { before, inFlight, most },
+    heapMiB: heapInFlight,
     answers429: refused,
     failures,
   }),

@@ -52,6 +52,11 @@ export interface Adapter {
    * snapshot of a job that another submission runs says so in `movedTo`.
    */
   resubmit?(job: JobSubmission, options: CallOptions): Promise<ProviderRef>;
+  /**
+   * Reads what the backend's webhook says of a job; undefined where that is not enough to go by. The service has proved
+   * by the job's own secret that it comes from the backend.
+   */
+  fromWebhook?(envelope: unknown): { readonly ref: ProviderRef; readonly snapshot: JobSnapshot } | undefined;
   /** Asks the backend how it is, without a job. */
   health?(options: CallOptions): Promise<BackendHealth>;
   /** The provider's published limits of requests. */

@@ -4,6 +4,7 @@ import type { Dispatcher } from 'undici';
 import { z } from 'zod';
 
 import type { Adapter, CallOptions, ProviderRef } from '../adapter.ts';
+import { base64Content } from '../base64-content.ts';
 import { ComfyUIServiceError, type ErrorCode, type ErrorContext } from '../errors.ts';
 import { bytesOf, contentOf, contentTypeOf, type FileContent } from '../file-content.ts';
 import type { InputBucket } from '../input-bucket.ts';
@@ -214,6 +215,18 @@ export function runpod(options: RunPodOptions): Adapter {
         // A job that has ended can no longer be canceled; its status tells.
         if (!(ComfyUIServiceError.isInstance(error) && error.code === 'job_not_found')) throw error;
       }
+    },
+    fromWebhook(value) {
+      const read = envelope.safeParse(value);
+      if (!read.success) return undefined;
+      const snapshot = snapshotOf(read.data, (entry) =>
+        entry.type === 's3_url'
+          ? remoteContent(remote, { url: entry.data, name: entry.filename, nodeId: entry.nodeId ?? '' })
+          : base64Content(entry.data, entry.filename),
+      );
+      // A result that is missing here may be there all the same: the status tells.
+      if (snapshot.error?.code === 'output_missing') return undefined;
+      return { ref: { id: read.data.id }, snapshot };
     },
     async health(callOptions) {
       const { jobs, workers } = parsed(health, await readJson(await call('GET', 'health', callOptions)));

@@ -14,7 +14,14 @@ import {
 import type { Adapter, BackendHealth } from '../adapter.ts';
 import { ComfyUIServiceError } from '../errors.ts';
 import { createHttpClient } from '../http.ts';
-import type { JobEvent, JobFile, JobResult, JobSnapshot, JobSubmission } from '../job.ts';
+import {
+  isTerminal,
+  type JobEvent,
+  type JobFile,
+  type JobResult,
+  type JobSnapshot,
+  type JobSubmission,
+} from '../job.ts';
 import type { JobOutput } from '../output.ts';
 import { costOf, MODAL_PRICES, type PriceTable, RUNPOD_PRICES } from '../policy/costs.ts';
 import { ExecutionHistory, QUANTILES } from '../policy/execution-history.ts';
@@ -175,8 +182,11 @@ export interface ComfyUIService<Backend extends string = string> extends AsyncDi
   health(options?: WaitOptions): Promise<ServiceHealth>;
   /** Takes over jobs that no running service looks after; the service does so by itself, at its start and every 10 s. */
   recover(): Promise<void>;
-  /** Takes in a webhook's notice that something is new about a job; see `@ryla/business/webhooks`. */
-  notice(jobId: string, providerJobId?: string): Promise<void>;
+  /**
+   * Takes in a webhook that was proved to be about a job: `onNotice` of `createWebhookHandler` of
+   * `@ryla/business/webhooks`. What it says is taken in place of a look where the backend's adapter can read it.
+   */
+  notice(notice: { readonly jobId: string; readonly envelope?: unknown }): Promise<void>;
   /** Closes connections; whoever still waits gets `service_closed`. Jobs go on. */
   close(): Promise<void>;
 }
@@ -325,7 +335,8 @@ export function createComfyUIService<Name extends string>(
             );
             const run = engine.attach(job);
             if (created) {
-              const sent = engine.send(run, { job: { workflow, files }, backends: names });
+              const isStored = payload.stored !== undefined;
+              const sent = engine.send(run, { job: { workflow, files }, backends: names, isStored });
               await unlessAborted(sent, given.signal, () => giveUp(run, sent));
             }
             return handleOf(run, outputNodes);
@@ -363,10 +374,15 @@ export function createComfyUIService<Name extends string>(
       const record = await store.get(run.id);
       if (record === undefined || record.version <= run.record.version) continue;
       run.record = record;
-      if (hasEnded(record)) run.ended();
+      if (hasEnded(record)) run.end();
       else if (record.providerRef !== null) engine.follow(run, false);
     }
     return run;
+  }
+
+  function followArrival(run: JobRun, signal: AbortSignal): void {
+    const isHere = run.hasEnded || run.record.providerRef !== null || engine.isSending(run);
+    if (!isHere) void arrived(run, signal).catch(() => undefined);
   }
 
   function handleOf<OutputName extends string>(
@@ -387,8 +403,7 @@ export function createComfyUIService<Name extends string>(
     async function* events(given: AbortSignal | undefined): AsyncGenerator<JobEvent, void, undefined> {
       const signal = signalOf(given);
       const run = await find();
-      const isHere = run.hasEnded || run.record.providerRef !== null || engine.isSending(run);
-      if (!isHere) void arrived(run, signal).catch(() => undefined);
+      followArrival(run, signal);
       try {
         yield* run.events(signal);
       } catch (error) {
@@ -398,7 +413,13 @@ export function createComfyUIService<Name extends string>(
 
     async function wait(given: AbortSignal | undefined): Promise<JobRun> {
       const run = await find();
-      if (!run.hasEnded) for await (const event of events(given)) if (event.type === 'finished') break;
+      const signal = signalOf(given);
+      followArrival(run, signal);
+      try {
+        await run.ended(signal);
+      } catch (error) {
+        throw ComfyUIServiceError.isInstance(error) ? error.within(run.context) : error;
+      }
       return run;
     }
 
@@ -520,11 +541,18 @@ export function createComfyUIService<Name extends string>(
       };
     },
     recover: () => withErrors({}, () => engine.maintain()),
-    async notice(jobId, providerJobId) {
+    async notice({ jobId, envelope }) {
       const run = await runOf(jobId);
-      if (run.record.providerRef === null && providerJobId !== undefined)
-        await engine.submitted(run, { id: providerJobId });
-      run.notice();
+      if (run.hasEnded) return;
+      const said = run.backend.adapter.fromWebhook?.(envelope);
+      // The answer to the submission was lost; here is who has the job.
+      if (run.record.providerRef === null && said !== undefined && !engine.isSending(run))
+        await engine.submitted(run, said.ref);
+      const isEnd =
+        said !== undefined &&
+        isTerminal(said.snapshot.status) &&
+        said.ref['id'] === run.record.providerRef?.['id'];
+      if (!isEnd || !run.backend.scheduler.deliver(run.id, said.snapshot)) run.notice();
     },
     async close() {
       if (closed.signal.aborted) return;

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { memory, type MemoryAdapter, type MemoryOptions } from '../adapters/memory.ts';
 import { ComfyUIServiceError } from '../errors.ts';
-import type { JobEvent } from '../job.ts';
+import type { JobEvent, JobSnapshot } from '../job.ts';
 import { systemClock } from '../retry.ts';
 import type { JobStore } from '../store/job-store.ts';
 import { memoryJobStore } from '../store/memory-job-store.ts';
@@ -42,6 +42,15 @@ const unreachable = new ComfyUIServiceError('backend_unreachable', 'refused', {
   retryable: true,
 });
 const workerLost = new ComfyUIServiceError('worker_lost', 'it died', { retryable: true });
+
+const RUNNING: JobSnapshot = {
+  status: 'running',
+  queuePosition: undefined,
+  progress: undefined,
+  outputs: [],
+  error: undefined,
+  timings: { queueMs: null, coldStartMs: null, executionMs: null },
+};
 
 /** Waits that take no time. */
 const quick = {
@@ -263,7 +272,11 @@ describe('a service that was killed', () => {
   });
 
   it('waits for a webhook where one may tell what became of the submission', async () => {
-    const only = memory({ lookup: false });
+    const inner = memory({ lookup: false });
+    const only: MemoryAdapter = {
+      ...inner,
+      fromWebhook: (envelope) => ({ ref: { id: String(envelope) }, snapshot: RUNNING }),
+    };
     const jobId = await abandoned('sent', only);
     const webhooks = {
       incomingUrl: 'https://app.example/webhooks',
@@ -271,9 +284,39 @@ describe('a service that was killed', () => {
     };
     await using jobs = service({ only }, { store: await database(), webhooks });
     await jobs.recover();
-    await jobs.notice(jobId, `${jobId}-1`);
+    await jobs.notice({ jobId, envelope: `${jobId}-1` });
     expect(await jobs.job(jobId).result()).toMatchObject({ jobId });
     expect(only.executions(jobId)).toBe(1);
+  });
+});
+
+describe('a webhook', () => {
+  it('is taken in place of a look when it is about our submission, and only then', async () => {
+    let looks = 0;
+    const inner = memory({ outcome: { type: 'never' } });
+    const only: MemoryAdapter = {
+      ...inner,
+      status: () => {
+        looks += 1;
+        return Promise.resolve(RUNNING);
+      },
+      fromWebhook: (envelope) => ({
+        ref: { id: String(envelope) },
+        snapshot: { ...RUNNING, status: 'succeeded' },
+      }),
+    };
+    const clock = new ManualClock();
+    const jobs = createComfyUIService({ adapters: { only }, clock });
+    const handle = await jobs.submit(endpoint, {});
+    await jobs.notice({ jobId: handle.id, envelope: 'another submission' });
+    await clock.pass(10);
+    expect((await handle.record()).status).not.toBe('succeeded');
+    const before = looks;
+    await jobs.notice({ jobId: handle.id, envelope: handle.id });
+    await handle.wait();
+    expect(looks).toBe(before);
+    expect((await handle.record()).status).toBe('succeeded');
+    await jobs.close();
   });
 });
 

@@ -55,6 +55,8 @@ export interface EngineOptions {
 export interface Sending {
   readonly job: Omit<JobSubmission, 'jobId' | 'endpoint' | 'webhookUrl' | 'traceparent'>;
   readonly backends: readonly string[];
+  /** Whether the store has what is needed to send it again. */
+  readonly isStored?: boolean;
 }
 
 /** Sends jobs, looks after them, takes over those that others left, and stores all of it. */
@@ -229,6 +231,9 @@ export class JobEngine implements RunHost {
         : { patch: { submission: 'submitted', providerRef: ref, submittedAt: this.clock.now() } },
     );
     if (run.hasEnded) return;
+    // What another run would need is in the store, unless it was too large for that.
+    const sending = this.#sendings.get(run.id);
+    if (sending?.isStored === true) this.#sendings.delete(run.id);
     this.follow(run, true);
     if (isCanceling || run.record.status === 'canceling')
       await this.backend(run.record.backend).cancel(ref, this.#closed.signal);
@@ -381,7 +386,7 @@ export class JobEngine implements RunHost {
     this.#forget(run);
     // Where another service was quicker with another end, the snapshot here is not the truth.
     const isTrue = applied || run.record.status === snapshot?.status;
-    run.ended(isTrue ? snapshot : undefined);
+    run.end(isTrue ? snapshot : undefined);
     if (!applied) return;
     this.#options.telemetry.ended(run.record);
     this.#options.onDeliveries();

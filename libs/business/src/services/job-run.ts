@@ -2,6 +2,7 @@ import type { ProviderRef } from '../adapter.ts';
 import { ComfyUIServiceError, type ErrorContext } from '../errors.ts';
 import { isTerminal, type JobEvent, type JobSnapshot } from '../job.ts';
 import type { JobOutput } from '../output.ts';
+import { onAbort } from '../policy/on-abort.ts';
 import { backoff } from '../policy/retry-policy.ts';
 import type { Clock } from '../retry.ts';
 import { type JobRecord, hasEnded } from '../store/job-record.ts';
@@ -151,7 +152,7 @@ export class JobRun {
   }
 
   /** The end is stored. */
-  ended(final?: JobSnapshot): void {
+  end(final?: JobSnapshot): void {
     if (final !== undefined) this.snapshot = final;
     this.unfollow();
     this.#emit({ type: 'ended' });
@@ -166,6 +167,43 @@ export class JobRun {
   /** A webhook says that there is something new. */
   notice(): void {
     this.#backend.scheduler.notify(this.id);
+  }
+
+  /** Waits for the end; a few hundred bytes each, because thousands of jobs may be waited for. */
+  ended(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) {
+        reject(toError(signal.reason));
+        return;
+      }
+      if (this.hasEnded) {
+        resolve();
+        return;
+      }
+      const stop = (): void => {
+        forget();
+        this.#unlisten(listener);
+      };
+      const forget = onAbort(signal, () => {
+        stop();
+        reject(toError(signal.reason));
+      });
+      const listener = (fact: Fact): void => {
+        if (fact.type !== 'ended' && fact.type !== 'failed') return;
+        stop();
+        if (fact.type === 'ended') resolve();
+        else reject(toError(fact.error));
+      };
+      this.#listeners.add(listener);
+      this.#openStream();
+    });
+  }
+
+  #unlisten(listener: (fact: Fact) => void): void {
+    this.#listeners.delete(listener);
+    if (this.#listeners.size > 0) return;
+    this.#stream?.abort();
+    this.#stream = undefined;
   }
 
   /** What happens from now on, beginning with how it stands; ends with exactly one `finished`. */
@@ -183,7 +221,7 @@ export class JobRun {
     };
     signal.throwIfAborted();
     this.#listeners.add(listener);
-    signal.addEventListener('abort', notify, { once: true });
+    const forget = onAbort(signal, notify);
     this.#openStream();
     try {
       if (!this.hasEnded) yield* told.about(this.snapshot ?? storedSnapshot(this.record));
@@ -223,12 +261,8 @@ export class JobRun {
         }
       }
     } finally {
-      signal.removeEventListener('abort', notify);
-      this.#listeners.delete(listener);
-      if (this.#listeners.size === 0) {
-        this.#stream?.abort();
-        this.#stream = undefined;
-      }
+      forget();
+      this.#unlisten(listener);
     }
   }
 
@@ -281,6 +315,10 @@ export class JobRun {
       else await clock.sleep(backoff(Math.max(1, brief), clock.random()), signal).catch(() => undefined);
     }
   }
+}
+
+function toError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason));
 }
 
 /** Key of the history of executions: the same endpoint on the same backend. */
