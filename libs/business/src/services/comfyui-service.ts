@@ -183,7 +183,7 @@ export interface ComfyUIService<Backend extends string = string> extends AsyncDi
   /** Takes over jobs that no running service looks after; the service does so by itself, at its start and every 10 s. */
   recover(): Promise<void>;
   /**
-   * Takes in a webhook that was proved to be about a job: `onNotice` of `createWebhookHandler` of
+   * Takes in a webhook that was proved to be about a job, or about an attempt of it (`<job>.<attempt>`): `onNotice` of `createWebhookHandler` of
    * `@ryla/business/webhooks`. What it says is taken in place of a look where the backend's adapter can read it.
    */
   notice(notice: { readonly jobId: string; readonly envelope?: unknown }): Promise<void>;
@@ -236,10 +236,10 @@ export function createComfyUIService<Name extends string>(
     restarts: options.restarts ?? 1,
     prices,
     gpuOf: (endpoint) => (endpoint === null ? undefined : gpus.get(endpoint)),
-    webhookUrl: (jobId) =>
+    webhookUrl: (jobId, attempt) =>
       incomingUrl === undefined || incomingSecrets[0] === undefined
         ? undefined
-        : runpodWebhookUrl(incomingUrl, jobId, incomingSecrets[0]),
+        : runpodWebhookUrl(incomingUrl, `${jobId}.${attempt}`, incomingSecrets[0]),
     deliveriesOf: (job, patch) =>
       notifyUrl === undefined
         ? []
@@ -541,10 +541,13 @@ export function createComfyUIService<Name extends string>(
       };
     },
     recover: () => withErrors({}, () => engine.maintain()),
-    async notice({ jobId, envelope }) {
+    async notice({ jobId: named, envelope }) {
+      const [, jobId = named, attempt] = /^(.+)\.(\d+)$/.exec(named) ?? [];
       const run = await runOf(jobId);
       if (run.hasEnded) return;
-      const said = run.backend.adapter.fromWebhook?.(envelope);
+      // What is said of an attempt that is over says nothing about the one that replaced it.
+      const isCurrent = Number(attempt ?? 1) === run.record.attempt;
+      const said = isCurrent ? run.backend.adapter.fromWebhook?.(envelope) : undefined;
       // The answer to the submission was lost; here is who has the job.
       if (run.record.providerRef === null && said !== undefined && !engine.isSending(run))
         await engine.submitted(run, said.ref);

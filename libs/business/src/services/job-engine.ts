@@ -42,8 +42,8 @@ export interface EngineOptions {
   readonly prices: ReadonlyMap<string, PriceTable>;
   /** GPU and shape of an endpoint's jobs, for what the backend does not tell. */
   readonly gpuOf: (endpoint: string | null) => string | undefined;
-  /** Address for the backend's webhook of a job; undefined without one. */
-  readonly webhookUrl: (jobId: string) => string | undefined;
+  /** Address for the backend's webhook of an attempt of a job; undefined without one. */
+  readonly webhookUrl: (jobId: string, attempt: number) => string | undefined;
   /** Messages for the application about a job that has ended. */
   readonly deliveriesOf: (job: JobRecord, patch: JobPatch) => readonly NewDelivery[];
   /** Such messages are in the outbox. */
@@ -124,7 +124,7 @@ export class JobEngine implements RunHost {
   follow(run: JobRun, isNew: boolean): void {
     const ago = Math.max(0, this.clock.now() - (run.record.submittedAt ?? run.record.createdAt));
     run.follow(this.backend(run.record.backend), {
-      webhook: this.#options.webhookUrl(run.id) !== undefined,
+      webhook: this.#options.webhookUrl(run.id, run.record.attempt) !== undefined,
       ...(isNew ? { submittedAgoMs: ago } : {}),
     });
   }
@@ -176,7 +176,7 @@ export class JobEngine implements RunHost {
       ...sending.job,
       jobId: wireId,
       endpoint: record.endpoint ?? undefined,
-      webhookUrl: this.#options.webhookUrl(run.id),
+      webhookUrl: this.#options.webhookUrl(run.id, record.attempt),
       traceparent: record.traceparent ?? undefined,
     };
     for (let round = 1; ; round += 1) {
@@ -306,6 +306,8 @@ export class JobEngine implements RunHost {
       });
     }
     const attempt = run.record.attempt + 1;
+    // Before the job can be seen without a submission: it is this service that sends it.
+    this.#sendings.set(run.id, sending);
     const changed = await this.#change(run, (job) =>
       job.attempt >= attempt || job.status === 'canceling'
         ? undefined
@@ -459,7 +461,7 @@ export class JobEngine implements RunHost {
             ...sending.job,
             jobId: wireId,
             endpoint: record.endpoint ?? undefined,
-            webhookUrl: this.#options.webhookUrl(record.id),
+            webhookUrl: this.#options.webhookUrl(record.id, record.attempt),
           };
     const found = await backend.recover(job, wireId, this.#closed.signal);
     if (found.found === 'yes') return this.submitted(run, found.ref);
@@ -467,7 +469,7 @@ export class JobEngine implements RunHost {
       if (sending !== undefined) return this.send(run, sending);
       return this.#declareLost(run, 'it never arrived, and its inputs are not stored');
     }
-    const waitsForWebhook = this.#options.webhookUrl(record.id) !== undefined;
+    const waitsForWebhook = this.#options.webhookUrl(record.id, record.attempt) !== undefined;
     const age = this.clock.now() - record.createdAt;
     if (!waitsForWebhook || age > UNKNOWN_PATIENCE_MS)
       return this.#declareLost(run, 'the answer to its submission was lost, and the backend has no look-up');
