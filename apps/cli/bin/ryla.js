@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// Starts ryla from its source with a Node that can run it: `npx ryla` puts node_modules/.bin in front of the machine's own.
+// Starts ryla from its source, or what is built of it where there is no source, with a Node that can run it: `npx ryla` puts node_modules/.bin in front of the machine's own.
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -10,10 +11,10 @@ if (major < 22 || (major === 22 && minor < 19)) {
   );
   process.exit(1);
 }
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
-const child = spawn(process.execPath, ['--conditions=@ryla/source', main, ...process.argv.slice(2)], {
-  stdio: 'inherit',
-});
+const source = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+const built = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const program = existsSync(source) ? ['--conditions=@ryla/source', source] : [built];
+const child = spawn(process.execPath, [...program, ...process.argv.slice(2)], { stdio: 'inherit' });
 // The terminal's Ctrl-C reaches the child by itself; what is sent to this process alone is passed on.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => child.kill('SIGTERM'));

@@ -1,7 +1,7 @@
 /** `ryla` as a user has it: a child process, against the local clouds with the real modal client and runpod worker. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
@@ -76,12 +76,16 @@ describe('ryla', () => {
   );
 
   it('says what is wrong, with the right exit code', { timeout: START_MS }, async () => {
-    const unknown = await ryla('run', 'nothing', '--json');
-    expect([unknown.code, JSON.parse(unknown.stderr.split('\n').at(-2) ?? '')]).toMatchObject([
-      1,
-      { error: { code: 'invalid_input' } },
-    ]);
-    expect((await ryla('run', 'photo-finish', '-i', 'width=1')).stderr).toContain('invalid_input');
+    const mistake = async (...args: readonly string[]): Promise<unknown> => {
+      const { code, stdout, stderr } = await ryla(...args, '--json');
+      expect([code, stdout]).toEqual([2, '']);
+      return (JSON.parse(stderr.trim().split('\n').at(-1) ?? '') as { error: { code: string } }).error.code;
+    };
+    expect(await mistake('run', 'nothing')).toBe('usage');
+    expect(await mistake('run', 'photo-finish', '-i', 'nothing=1')).toBe('unknown_input');
+    expect(await mistake('run', 'photo-finish', '-i', 'width=1')).toBe('invalid_input');
+    expect(await mistake('jobs', '--status', 'nothing')).toBe('usage');
+    expect(await mistake('jobs', '--backend', 'runpod')).toBe('usage');
     expect((await ryla('nonsense')).code).toBe(2);
     expect((await ryla('jobs', '--limit', 'many')).code).toBe(2);
     expect((await ryla('--help')).code).toBe(0);
@@ -105,6 +109,39 @@ describe('ryla', () => {
     expect((await end).code).toBe(130);
     const jobs = await ryla('jobs', '--limit', '1', '--json');
     expect(JSON.parse(jobs.stdout)).toMatchObject({ jobs: [{ status: 'canceled' }] });
+  });
+
+  it(
+    'reads what is stored when the clouds have gone, and says so of what needs them',
+    { timeout: START_MS },
+    async () => {
+      const file = path.join(root, '.local-clouds/environment.json');
+      await rename(file, `${file}.gone`);
+      try {
+        expect((await ryla('jobs', '--json')).code).toBe(0);
+        expect((await ryla('costs')).stderr).toContain('not running');
+        const run = await ryla('run', 'photo-finish');
+        expect([run.code, run.stderr]).toEqual([1, expect.stringContaining('npm run clouds')]);
+        const doctor = await ryla('doctor', '--json');
+        expect([doctor.code, doctor.stdout]).toEqual([
+          1,
+          expect.stringContaining('"local clouds","state":"broken"'),
+        ]);
+      } finally {
+        await rename(`${file}.gone`, file);
+      }
+    },
+  );
+
+  it('refuses a configuration that would limit nothing', { timeout: START_MS }, async () => {
+    const file = path.join(root, 'ryla.config.ts');
+    await writeFile(file, "export default { usdPerDay: { 'photo-finsh': 1 } };\n");
+    try {
+      const { code, stderr } = await ryla('jobs', '--json');
+      expect([code, stderr]).toEqual([1, expect.stringContaining('invalid_configuration')]);
+    } finally {
+      await rm(file);
+    }
   });
 
   it('finds what is broken', { timeout: START_MS }, async () => {

@@ -1,8 +1,10 @@
 import process from 'node:process';
 import { styleText } from 'node:util';
 
-import { ComfyUIServiceError } from '@ryla/business';
+import { ComfyUIServiceError, JobStoreError } from '@ryla/business';
 import { WorkflowError } from '@ryla/workflow';
+
+import { UsageError } from './exit-codes.ts';
 
 /** Where a command writes: results on stdout, everything else on stderr. */
 export interface Output {
@@ -44,6 +46,11 @@ export function errorDocument(error: unknown): ErrorDocument {
     const { code, message, jobId, endpoint, backend, nodeId, hint, retryable } = error;
     return { code, message, jobId, endpoint, backend, nodeId, hint, retryable };
   }
+  if (JobStoreError.isInstance(error)) {
+    const { code, message, jobId, hint, retryable } = error;
+    return { code, message, jobId, hint, retryable };
+  }
+  if (error instanceof UsageError) return { code: error.code, message: error.message };
   if (WorkflowError.isInstance(error))
     return { code: error.code, message: error.message, nodeId: error.nodeId };
   return { code: 'unexpected', message: error instanceof Error ? error.message : String(error) };

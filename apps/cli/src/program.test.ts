@@ -1,10 +1,19 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { coreObjectInfo } from '@ryla/workflow/node';
 import { describe, expect, it } from 'vitest';
 
-import { moment } from './commands/job-commands.ts';
+import { completionScript } from './commands/completion.ts';
+import { pinned, versionFinding } from './commands/doctor.ts';
+import { freeName, moment } from './commands/job-commands.ts';
 import { dollars, duration, errorText, table } from './output.ts';
 import { showProgress } from './progress.ts';
 import { createProgram } from './program.ts';
 import { sarif } from './sarif.ts';
+import { inspectWorkflow } from './workflow-inspection.ts';
 
 describe('the command line', () => {
   it('describes every command and its options', () => {
@@ -76,5 +85,72 @@ it('findings become SARIF with one rule for each code', () => {
   expect(document).toMatchObject({
     version: '2.1.0',
     runs: [{ tool: { driver: { rules: [{ id: 'unknown_class' }] } }, results: [{}, {}] }],
+  });
+});
+
+it('completes commands, what is below them, and options in bash', () => {
+  const script = completionScript(createProgram(), 'bash');
+  const complete = (...words: readonly string[]): string[] =>
+    execFileSync('bash', [
+      '-c',
+      `${script}\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _ryla; printf '%s\\n' "\${COMPREPLY[@]}"`,
+      'ryla',
+      ...words,
+    ])
+      .toString()
+      .trim()
+      .split('\n');
+  expect(complete('ryla', 'wo')).toEqual(['workflows']);
+  expect(complete('ryla', 'workflows', 'li')).toEqual(['lint']);
+  expect(complete('ryla', 'jobs', '--endpoint', 'photo-finish', '--st')).toEqual(['--status']);
+  expect(complete('ryla', 'completion', 'z')).toEqual(['zsh']);
+});
+
+describe('doctor', () => {
+  it('compares versions part by part, with a minimum or with the pin of uv.lock', () => {
+    const lock =
+      '[[package]]\nname = "modal"\nversion = "1.6.4"\n\n[[package]]\nname = "modal-x"\nversion = "9"\n';
+    expect([pinned(lock, 'modal'), pinned(lock, 'runpod')]).toEqual(['1.6.4', undefined]);
+    const state = (wanted: { minimum: string } | { exact: string }, said: string): string =>
+      versionFinding({ name: 'it', wanted }, said, 'Do something.').state;
+    expect(state({ minimum: '22.19' }, '24.1.0')).toBe('ok');
+    expect(state({ minimum: '22.19' }, '22.9.1')).toBe('broken');
+    expect(state({ exact: '1.6.4' }, 'modal client version: 1.6.4')).toBe('ok');
+    expect(
+      versionFinding({ name: 'it', wanted: { exact: '1.6.4' } }, '1.6.5', 'npm run setup'),
+    ).toMatchObject({
+      message: '1.6.5, but 1.6.4, as uv.lock has it, is needed',
+      advice: 'npm run setup',
+    });
+    expect(state({ minimum: '11' }, 'no number')).toBe('broken');
+  });
+});
+
+it('never writes over a picture', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'ryla-out-'));
+  try {
+    expect(freeName(folder, 'a.png')).toBe(path.join(folder, 'a.png'));
+    writeFileSync(path.join(folder, 'a.png'), '');
+    writeFileSync(path.join(folder, 'a-2.png'), '');
+    expect(freeName(folder, 'a.png')).toBe(path.join(folder, 'a-3.png'));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+it('inspects models, nodes that never run, and classes that nobody knows', async () => {
+  const workflow = {
+    '1': { class_type: 'CheckpointLoaderSimple', inputs: { ckpt_name: 'sd15.safetensors' } },
+    '2': { class_type: 'EmptyImage', inputs: { width: 8, height: 8, batch_size: 1, color: 0 } },
+    '3': { class_type: 'SaveImage', inputs: { images: ['2', 0], filename_prefix: 'x' } },
+    '4': { class_type: 'SomebodysNode', inputs: {} },
+  };
+  expect(await inspectWorkflow(workflow, coreObjectInfo())).toMatchObject({
+    format: 'api',
+    nodes: 4,
+    unknownClasses: ['SomebodysNode'],
+    deadNodes: ['1', '4'],
+    outputs: [{ node: '3', class: 'SaveImage' }],
+    models: [{ node: '1', class: 'CheckpointLoaderSimple', input: 'ckpt_name', file: 'sd15.safetensors' }],
   });
 });

@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs';
+
 import { Command } from 'commander';
 
+import { addCompletion } from './commands/completion.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addJobCommands } from './commands/job-commands.ts';
 import { addWorkflowCommands } from './commands/workflow-commands.ts';
@@ -8,7 +11,7 @@ import { addWorkflowCommands } from './commands/workflow-commands.ts';
 export function createProgram(): Command {
   const program = new Command('ryla')
     .description('ComfyUI jobs on Modal and RunPod.')
-    .version('0.1.0')
+    .version(version())
     .showHelpAfterError('(add --help for the options)')
     .addHelpText(
       'after',
@@ -21,6 +24,7 @@ Examples:
   ryla costs --by day --since 7d
   ryla workflows convert workflow.json > workflow.api.json
   ryla doctor --target cloud
+  source <(ryla completion bash)
 
 Commands act on the local clouds (npm run clouds) unless --target cloud is given, and say so on stderr.
 Exit codes: 0 done, 1 a job or the command failed, 2 wrong command line, 130 interrupted.`,
@@ -28,5 +32,17 @@ Exit codes: 0 done, 1 a job or the command failed, 2 wrong command line, 130 int
   addJobCommands(program);
   addDoctor(program);
   addWorkflowCommands(program);
+  addCompletion(program);
   return program;
+}
+
+/** A command with all that are below it. */
+export function allCommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap((each) => allCommands(each))];
+}
+
+/** From the package, which a release changes; it is above the source as it is above what is built. */
+function version(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return /"version": "([^"]+)"/.exec(text)?.[1] ?? 'unknown';
 }

@@ -5,15 +5,20 @@ import { pathToFileURL } from 'node:url';
 
 import { ComfyUIServiceError } from '@ryla/business';
 import {
+  backendName,
+  checkConfig,
   type ConfiguredService,
   createServiceFromConfig,
   endpointsFolder,
+  PROVIDERS,
   type ResolvedConfig,
   type RylaConfig,
   type Target,
 } from '@ryla/business/config';
-import type { EndpointDefinition } from '@ryla/workflow';
+import { type EndpointConfig, type EndpointDefinition, WorkflowError } from '@ryla/workflow';
 import { listEndpoints, loadEndpoint } from '@ryla/workflow/node';
+
+import { UsageError } from './exit-codes.ts';
 
 const CONFIG = 'ryla.config.ts';
 
@@ -22,7 +27,7 @@ export interface Workspace extends ResolvedConfig {
   /** The configuration's file; undefined where there is none and the defaults apply. */
   readonly file: string | undefined;
   endpointNames(): string[];
-  /** An endpoint by its name. Throws `unknown_endpoint`'s like, with the names that there are. */
+  /** An endpoint by its name. Throws a usage error with the names that there are. */
   endpoint(name: string): EndpointDefinition;
   /** The service over all endpoints. */
   open(): Promise<ConfiguredService>;
@@ -42,18 +47,46 @@ export async function findWorkspace(target: Target, from: string = process.cwd()
     endpoint(name) {
       const names = workspace.endpointNames();
       if (names.includes(name)) return loadEndpoint(path.join(folder, name));
-      throw new ComfyUIServiceError(
-        'invalid_input',
-        `There is no endpoint "${name}". There are: ${names.join(', ') || 'none'}.`,
-      );
+      throw new UsageError(`There is no endpoint "${name}". There are: ${names.join(', ') || 'none'}.`);
     },
-    open: () =>
-      createServiceFromConfig(
-        resolved,
-        workspace.endpointNames().map((name) => workspace.endpoint(name).config),
-      ),
+    async open() {
+      const sound: EndpointConfig[] = [];
+      const broken = new Map<string, ComfyUIServiceError>();
+      for (const name of workspace.endpointNames()) {
+        try {
+          sound.push(workspace.endpoint(name).config);
+        } catch (cause) {
+          // One endpoint that is broken must not keep the others' jobs from being looked after.
+          if (!WorkflowError.isInstance(cause)) throw cause;
+          const error = new ComfyUIServiceError('invalid_configuration', cause.message, {
+            endpoint: name,
+            hint: `npx nx validate ${name}`,
+            cause,
+          });
+          for (const provider of PROVIDERS) broken.set(backendName(provider, name), error);
+        }
+      }
+      const names = sound.map(({ name }) => name);
+      const { service, unusable } = await createServiceFromConfig(
+        { ...resolved, config: onlyFor(config, names) },
+        sound,
+      );
+      return { service, unusable: new Map([...unusable, ...broken]) };
+    },
   };
+  checkConfig(config, workspace.endpointNames());
   return workspace;
+}
+
+/** The configuration without what it says about endpoints that are not among these. */
+function onlyFor(config: RylaConfig, endpoints: readonly string[]): RylaConfig {
+  const kept = <T>(record: Readonly<Record<string, T>>): Record<string, T> =>
+    Object.fromEntries(Object.entries(record).filter(([name]) => endpoints.includes(name)));
+  return {
+    ...config,
+    ...(config.routes === undefined ? {} : { routes: kept(config.routes) }),
+    ...(config.usdPerDay === undefined ? {} : { usdPerDay: kept(config.usdPerDay) }),
+  };
 }
 
 function rootOf(from: string): string {

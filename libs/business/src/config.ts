@@ -1,13 +1,15 @@
 /** `ryla.config.ts`: where an application's jobs may go, and how they are kept. */
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 
 import type { EndpointConfig } from '@ryla/workflow';
+import { z } from 'zod';
 
 import type { Adapter } from './adapter.ts';
 import { modal } from './adapters/modal.ts';
 import { runpod } from './adapters/runpod.ts';
 import { ComfyUIServiceError } from './errors.ts';
-import { localWebUrl, readLocalClouds } from './local-clouds.ts';
+import { LOCAL_CLOUDS_FILE, localWebUrl, readLocalClouds } from './local-clouds.ts';
 import type { Route, RouteTable } from './policy/routes.ts';
 import { directoryArtifacts } from './services/artifacts.ts';
 import {
@@ -15,6 +17,7 @@ import {
   type ComfyUIServiceOptions,
   createComfyUIService,
 } from './services/comfyui-service.ts';
+import type { JobStore } from './store/job-store.ts';
 import { sqliteJobStore } from './store/sqlite-job-store.ts';
 
 /** Clouds that endpoints can be deployed to. */
@@ -63,6 +66,74 @@ export function defineConfig(config: RylaConfig): RylaConfig {
   return config;
 }
 
+const variable = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'it is the name of an environment variable, never its value')
+  .optional();
+const share = z.number().nonnegative().optional();
+
+const rylaConfig = z.strictObject({
+  endpoints: z.string().min(1).optional(),
+  state: z.string().min(1).optional(),
+  keepOutputs: z.boolean().optional(),
+  routes: z
+    .record(
+      z.string(),
+      z
+        .strictObject({ modal: share, runpod: share })
+        .refine((shares) => Object.values(shares).some((each) => each !== undefined && each > 0), {
+          message: 'at least one provider must have a share above 0',
+        }),
+    )
+    .optional(),
+  defaultProvider: z.enum(PROVIDERS).optional(),
+  usdPerDay: z.record(z.string(), z.number().nonnegative()).optional(),
+  restarts: z.number().int().nonnegative().optional(),
+  cloud: z
+    .strictObject({
+      modalWorkspace: variable,
+      modalProxyKey: variable,
+      modalProxySecret: variable,
+      bearerToken: variable,
+      runpodApiKey: variable,
+      runpodClaims: z.boolean().optional(),
+    })
+    .optional(),
+});
+
+/**
+ * Checks a configuration. A field or an endpoint that does not exist is an error: a limit with a misspelt name would
+ * limit nothing.
+ *
+ * @param endpoints names of the endpoints that there are.
+ * @throws {ComfyUIServiceError} `invalid_configuration`, listing every problem with its path.
+ */
+export function checkConfig(config: RylaConfig, endpoints: readonly string[]): void {
+  const checked = rylaConfig.safeParse(config);
+  const problems = checked.success
+    ? []
+    : // Without the value: what stands where a name should may be a key.
+      checked.error.issues.map(
+        ({ path: place, message }) => `${place.join('.') || 'configuration'}: ${message}`,
+      );
+  if (checked.success) {
+    for (const field of ['routes', 'usdPerDay'] as const) {
+      for (const name of Object.keys(config[field] ?? {})) {
+        if (!endpoints.includes(name))
+          problems.push(
+            `${field}.${name}: there is no such endpoint, only ${endpoints.join(', ') || 'none'}`,
+          );
+      }
+    }
+  }
+  if (problems.length === 0) return;
+  throw new ComfyUIServiceError(
+    'invalid_configuration',
+    `The configuration is wrong:\n  ${problems.join('\n  ')}`,
+    { hint: 'docs/cli.md lists what ryla.config.ts may say.' },
+  );
+}
+
 /** A configuration with its defaults, and where it applies. */
 export interface ResolvedConfig {
   readonly root: string;
@@ -101,10 +172,35 @@ export function gatewayLabel(endpoint: string): string {
 }
 
 /** The target in words, for people who must know where they act. */
-export function describeTarget({ target, root }: ResolvedConfig): string {
-  if (target === 'cloud') return 'cloud (real accounts; jobs cost money)';
+export function describeTarget(resolved: ResolvedConfig): string {
+  const { target, root, env } = resolved;
+  if (target === 'cloud') {
+    const workspace = env[variableName(resolved, 'modalWorkspace')] ?? '';
+    return `cloud (real accounts; jobs cost money; Modal workspace ${workspace || 'not set'})`;
+  }
+  // What is stored can be read without the clouds; what needs them says that they are not there.
+  if (!existsSync(path.join(root, LOCAL_CLOUDS_FILE))) return 'local clouds (not running)';
   const { modal: local, runpod: pod } = readLocalClouds(root);
   return `local clouds (Modal ${local.webUrl}, RunPod ${pod.apiUrl})`;
+}
+
+/** Name of the environment variable that holds what a real cloud needs. */
+export function variableName(
+  { config }: Pick<ResolvedConfig, 'config'>,
+  name: keyof typeof CLOUD_VARIABLES,
+): string {
+  return config.cloud?.[name] ?? CLOUD_VARIABLES[name];
+}
+
+/** The store that a configuration describes, alone: reading it needs no cloud and takes over no job. */
+export function openStore(resolved: ResolvedConfig): Promise<JobStore> {
+  return sqliteJobStore({ path: path.join(stateFolder(resolved), 'jobs.db') });
+}
+
+/** Shares of an endpoint's new jobs by provider. */
+export function sharesOf(config: RylaConfig, endpoint: string): Readonly<Record<Provider, number>> {
+  const shares = config.routes?.[endpoint] ?? { [config.defaultProvider ?? 'modal']: 1 };
+  return { modal: shares.modal ?? 0, runpod: shares.runpod ?? 0 };
 }
 
 /**
@@ -158,13 +254,13 @@ function cloudAdapter(resolved: ResolvedConfig, provider: Provider, endpoint: En
   });
 }
 
-function required({ env, config }: ResolvedConfig, name: keyof typeof CLOUD_VARIABLES): string {
-  const variable = config.cloud?.[name] ?? CLOUD_VARIABLES[name];
-  const value = env[variable];
+function required(resolved: ResolvedConfig, name: keyof typeof CLOUD_VARIABLES): string {
+  const key = variableName(resolved, name);
+  const value = resolved.env[key];
   if (value !== undefined && value !== '') return value;
   throw new ComfyUIServiceError(
     'invalid_configuration',
-    `--target cloud needs the environment variable ${variable}.`,
+    `--target cloud needs the environment variable ${key}.`,
     { hint: 'docs/deploying.md says where its value comes from.' },
   );
 }
@@ -176,7 +272,13 @@ export interface ConfiguredService {
   readonly unusable: ReadonlyMap<string, ComfyUIServiceError>;
 }
 
-/** The service that a configuration describes, over all deployments of these endpoints. */
+/**
+ * The service that a configuration describes, over all deployments of these endpoints. A share of a deployment that
+ * cannot be used stays in its route, and jobs that it falls to are refused with `unknown_backend`: nothing goes
+ * anywhere else by accident.
+ *
+ * @throws {ComfyUIServiceError} `invalid_configuration`.
+ */
 export async function createServiceFromConfig(
   resolved: ResolvedConfig,
   endpoints: readonly EndpointConfig[],
@@ -184,6 +286,10 @@ export async function createServiceFromConfig(
 ): Promise<ConfiguredService> {
   const { config } = resolved;
   const adapters: Record<string, Adapter> = {};
+  checkConfig(
+    config,
+    endpoints.map(({ name }) => name),
+  );
   const unusable = new Map<string, ComfyUIServiceError>();
   for (const endpoint of endpoints) {
     for (const provider of PROVIDERS) {
@@ -197,7 +303,7 @@ export async function createServiceFromConfig(
     }
   }
   const folder = stateFolder(resolved);
-  const store = await sqliteJobStore({ path: path.join(folder, 'jobs.db') });
+  const store = await openStore(resolved);
   const service = createComfyUIService({
     adapters,
     store,
@@ -217,13 +323,12 @@ function routesOf(
 ): RouteTable {
   const routes: Record<string, Route> = {};
   for (const { name } of endpoints) {
-    const weights = config.routes?.[name] ?? { [config.defaultProvider ?? 'modal']: 1 };
-    const route = PROVIDERS.map((provider) => ({
+    const shares = sharesOf(config, name);
+    routes[name] = PROVIDERS.map((provider) => ({
       backend: backendName(provider, name),
-      weight: weights[provider] ?? 0,
-    })).filter(({ backend }) => Object.hasOwn(adapters, backend));
-    if (route.some(({ weight }) => weight > 0)) routes[name] = route;
+      weight: shares[provider],
+    })).filter(({ backend, weight }) => weight > 0 || Object.hasOwn(adapters, backend));
   }
-  const [first = 'none'] = Object.keys(adapters);
-  return { default: [{ backend: first, weight: 1 }], endpoints: routes };
+  // A backend is one endpoint's deployment, which nothing else may fall to: bare workflows name their backend.
+  return { default: [{ backend: 'none', weight: 1 }], endpoints: routes };
 }

@@ -1,12 +1,21 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
 
 import { createHttpClient } from '@ryla/business';
-import { backendName, CLOUD_VARIABLES, PROVIDERS, stateFolder, type Target } from '@ryla/business/config';
+import type { CLOUD_VARIABLES } from '@ryla/business/config';
+import {
+  backendName,
+  openStore,
+  PROVIDERS,
+  sharesOf,
+  stateFolder,
+  type Target,
+  variableName,
+} from '@ryla/business/config';
 import { readLocalClouds } from '@ryla/business/local-clouds';
 import type { Command } from 'commander';
 
@@ -53,7 +62,8 @@ export async function diagnose(target: Target): Promise<Finding[]> {
   try {
     workspace = await findWorkspace(target);
   } catch (error) {
-    return [{ check: 'configuration', state: 'broken', message: messageOf(error) }];
+    const advice = 'docs/cli.md lists what ryla.config.ts may say.';
+    return [{ check: 'configuration', state: 'broken', message: messageOf(error), advice }];
   }
   const findings: Finding[] = [
     {
@@ -65,9 +75,10 @@ export async function diagnose(target: Target): Promise<Finding[]> {
     await storeFinding(workspace),
     ...(await programFindings(workspace)),
   ];
-  findings.push(...(target === 'local' ? localFindings(workspace) : cloudFindings(workspace)));
+  findings.push(...(target === 'local' ? await localFindings(workspace) : cloudFindings(workspace)));
   if (!findings.some(({ check, state }) => check === 'local clouds' && state === 'broken'))
     findings.push(...(await deploymentFindings(workspace)));
+  // The local clouds have this machine's own clock.
   if (target === 'cloud') findings.push(await clockFinding('https://api.runpod.ai/'));
   return findings;
 }
@@ -86,65 +97,126 @@ function endpointFindings(workspace: Workspace): Finding[] {
 
 async function storeFinding(workspace: Workspace): Promise<Finding> {
   const folder = stateFolder(workspace);
-  const probe = path.join(folder, `.probe-${process.pid}`);
   try {
-    await mkdir(folder, { recursive: true });
-    await writeFile(probe, '');
-    await rm(probe);
+    await using store = await openStore(workspace);
+    const owner = randomUUID();
+    // A write that leaves nothing behind; it is on disk when it returns.
+    await store.acquireLease('doctor', { owner, ms: ANSWER_MS });
+    await store.releaseLease('doctor', owner);
     return { check: 'job store', state: 'ok', message: path.join(folder, 'jobs.db') };
   } catch (error) {
-    const advice = 'Make the folder writable, or set `state` in ryla.config.ts.';
+    const advice =
+      'Make the folder writable, or set `state` in ryla.config.ts. A store of a newer release needs that release.';
     return { check: 'job store', state: 'broken', message: messageOf(error), advice };
   }
 }
 
 async function programFindings({ root }: Workspace): Promise<Finding[]> {
   const bin = path.join(root, '.venv/bin');
-  const programs = [
-    { name: 'python', file: path.join(bin, 'python'), args: ['--version'] },
-    { name: 'modal', file: path.join(bin, 'modal'), args: ['--version'] },
-    {
-      name: 'runpod',
-      file: path.join(bin, 'python'),
-      args: ['-c', "from importlib.metadata import version; print('runpod', version('runpod'))"],
-    },
+  const installed = (name: string): string[] => [
+    '-c',
+    `from importlib.metadata import version; print(version('${name}'))`,
   ];
-  const found: Finding[] = [{ check: 'node', state: 'ok', message: process.versions.node }];
-  for (const { name, file, args } of programs) {
-    if (!existsSync(file)) {
-      const advice = 'npm run setup makes the Python environment.';
-      found.push({ check: name, state: 'broken', message: 'it is not there', advice });
-      continue;
-    }
-    try {
-      const { stdout, stderr } = await promisify(execFile)(file, args, { timeout: ANSWER_MS });
-      found.push({ check: name, state: 'ok', message: (stdout || stderr).trim() });
-    } catch (error) {
-      found.push({ check: name, state: 'broken', message: messageOf(error), advice: 'npm run setup' });
-    }
-  }
-  return found;
+  const lock = path.join(root, 'uv.lock');
+  const pins = existsSync(lock) ? readFileSync(lock, 'utf8') : '';
+  const programs: readonly ProgramCheck[] = [
+    // Only to install: a workspace that is installed works without them.
+    { name: 'npm', file: 'npm', args: ['--version'], wanted: { minimum: '11' }, optional: true },
+    { name: 'uv', file: path.join(root, '.tools/bin/uv'), args: ['--version'], optional: true },
+    { name: 'python', file: path.join(bin, 'python'), args: ['--version'], wanted: { minimum: '3.11' } },
+    ...['modal', 'runpod'].map((name) => {
+      const exact = pinned(pins, name);
+      const file = path.join(bin, 'python');
+      return { name, file, args: installed(name), ...(exact === undefined ? {} : { wanted: { exact } }) };
+    }),
+  ];
+  const node = versionFinding(
+    { name: 'node', wanted: { minimum: '22.19' } },
+    process.versions.node,
+    'Run ryla through npx; .nvmrc names the version.',
+  );
+  return [node, ...(await Promise.all(programs.map(programFinding)))];
 }
 
-function localFindings({ root }: Workspace): Finding[] {
+/** What a program's version must be. */
+type Wanted = { readonly minimum: string } | { readonly exact: string };
+
+interface ProgramCheck {
+  readonly name: string;
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly wanted?: Wanted;
+  /** Whether jobs can be sent without it. */
+  readonly optional?: boolean;
+}
+
+async function programFinding(check: ProgramCheck): Promise<Finding> {
+  const { name, file, args, optional = false } = check;
+  const advice = name === 'npm' ? 'Install npm 11 or newer.' : 'npm run setup makes the Python environment.';
+  try {
+    const { stdout, stderr } = await promisify(execFile)(file, [...args], { timeout: ANSWER_MS });
+    const found = versionFinding(check, stdout || stderr, advice);
+    return found.state === 'broken' && optional ? { ...found, state: 'warning' } : found;
+  } catch (error) {
+    const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    const message = isMissing ? 'it is not there' : messageOf(error);
+    return { check: name, state: optional ? 'warning' : 'broken', message, advice };
+  }
+}
+
+/** Compares the version in what a program says with the one that is wanted. */
+export function versionFinding(
+  { name, wanted }: { readonly name: string; readonly wanted?: Wanted },
+  said: string,
+  advice: string,
+): Finding {
+  const version = /\d+(?:\.\d+)+/.exec(said)?.[0];
+  if (version === undefined)
+    return { check: name, state: 'broken', message: `no version in "${said.trim()}"`, advice };
+  if (wanted === undefined) return { check: name, state: 'ok', message: version };
+  const isRight =
+    'exact' in wanted ? version === wanted.exact : version.localeCompare(wanted.minimum, 'en', NUMERIC) >= 0;
+  if (isRight) return { check: name, state: 'ok', message: version };
+  const needed = 'exact' in wanted ? `${wanted.exact}, as uv.lock has it,` : `${wanted.minimum} or newer`;
+  return { check: name, state: 'broken', message: `${version}, but ${needed} is needed`, advice };
+}
+
+const NUMERIC = { numeric: true } as const;
+
+/** The version that a uv.lock pins a package to. */
+export function pinned(lock: string, name: string): string | undefined {
+  return new RegExp(`^name = "${name}"\\r?\\nversion = "([^"]+)"`, 'm').exec(lock)?.[1];
+}
+
+async function localFindings({ root }: Workspace): Promise<Finding[]> {
+  const http = createHttpClient();
   try {
     const { modal, runpod } = readLocalClouds(root);
+    // The file may be what clouds that were killed have left.
+    for (const url of [modal.webUrl, runpod.apiUrl]) {
+      const signal = AbortSignal.timeout(ANSWER_MS);
+      const response = await http.send({ method: 'GET', url: new URL('/_local/state', url), signal });
+      await response.body.dump();
+    }
     return [
       { check: 'local clouds', state: 'ok', message: `Modal ${modal.webUrl}, RunPod ${runpod.apiUrl}` },
     ];
   } catch (error) {
     return [{ check: 'local clouds', state: 'broken', message: messageOf(error), advice: 'npm run clouds' }];
+  } finally {
+    await http.close();
   }
 }
 
-function cloudFindings({ env, config }: Workspace): Finding[] {
-  const findings = Object.entries(CLOUD_VARIABLES).map(([name, standard]): Finding => {
-    const given = Object.entries(config.cloud ?? {}).find(([key]) => key === name)?.[1];
-    const variable = typeof given === 'string' ? given : standard;
+function cloudFindings(workspace: Workspace): Finding[] {
+  const { env, config } = workspace;
+  const findings = VARIABLES.map((name): Finding => {
+    const variable = variableName(workspace, name);
     const isThere = (env[variable] ?? '') !== '';
+    // Whether it is missed is said of the deployments below: not every endpoint needs each.
     return isThere
       ? { check: variable, state: 'ok', message: 'it is set' }
-      : { check: variable, state: 'warning', message: 'it is not set', advice: ADVICE[name] ?? '' };
+      : { check: variable, state: 'warning', message: 'it is not set', advice: ADVICE[name] };
   });
   if (config.cloud?.runpodClaims !== true) {
     findings.push({
@@ -158,7 +230,15 @@ function cloudFindings({ env, config }: Workspace): Finding[] {
   return findings;
 }
 
-const ADVICE: Readonly<Record<string, string>> = {
+const VARIABLES = [
+  'modalWorkspace',
+  'modalProxyKey',
+  'modalProxySecret',
+  'bearerToken',
+  'runpodApiKey',
+] as const satisfies readonly (keyof typeof CLOUD_VARIABLES)[];
+
+const ADVICE: Readonly<Record<keyof typeof CLOUD_VARIABLES, string>> = {
   modalWorkspace: 'The name in front of `--` in the URLs of your Modal apps.',
   modalProxyKey: "Make a proxy auth token in Modal's settings; endpoints with the auth modal-proxy need it.",
   modalProxySecret: 'The other half of the proxy auth token.',
@@ -176,15 +256,21 @@ async function deploymentFindings(workspace: Workspace): Promise<Finding[]> {
       PROVIDERS.map((provider) => ({ endpoint, provider, name: backendName(provider, endpoint) })),
     );
   return names.map(({ endpoint, provider, name }): Finding => {
+    // Where real jobs are to go must work; on this machine an endpoint need not be deployed.
+    const isNeeded = workspace.target === 'cloud' && sharesOf(workspace.config, endpoint)[provider] > 0;
+    const trouble = isNeeded ? 'broken' : 'warning';
     const missing = unusable.get(name);
-    if (missing !== undefined) return { check: name, state: 'warning', message: missing.message };
+    if (missing !== undefined) {
+      const { message, hint } = missing;
+      return { check: name, state: trouble, message, ...(hint === undefined ? {} : { advice: hint }) };
+    }
     const state = health.backends[name];
     if (state?.ok === true) return { check: name, state: 'ok', message: 'it answers' };
     const advice =
       provider === 'modal'
         ? `npx nx deploy ${endpoint}, when it is not deployed`
         : 'docs/deploying.md, "To RunPod"';
-    return { check: name, state: 'warning', message: state?.error ?? 'no answer', advice };
+    return { check: name, state: trouble, message: state?.error ?? 'no answer', advice };
   });
 }
 

@@ -1,12 +1,32 @@
+import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 
-import { type JobEvent, type JobRecord, type JobReference } from '@ryla/business';
-import { backendName, describeTarget, PROVIDERS, type Provider, type Target } from '@ryla/business/config';
-import { type EndpointDefinition, type InputValue, parseInputText } from '@ryla/workflow';
+import {
+  ComfyUIServiceError,
+  type ComfyUIService,
+  hasEnded,
+  type JobEvent,
+  type JobHandle,
+  type JobRecord,
+  type JobReference,
+  type JobStore,
+} from '@ryla/business';
+import {
+  backendName,
+  type ConfiguredService,
+  describeTarget,
+  openStore,
+  PROVIDERS,
+  type Provider,
+  sharesOf,
+  type Target,
+} from '@ryla/business/config';
+import { type EndpointDefinition, type InputValue, parseInputText, WorkflowError } from '@ryla/workflow';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
-import { EXIT } from '../exit-codes.ts';
+import { EXIT, UsageError } from '../exit-codes.ts';
 import { createOutput, dollars, duration, type Output, table } from '../output.ts';
 import { showProgress } from '../progress.ts';
 import { findWorkspace, type Workspace } from '../workspace.ts';
@@ -35,14 +55,12 @@ export function addJobCommands(program: Command): void {
     .description('submit a job and print its id')
     .action(async (endpoint: string, options: RunOptions) =>
       inWorkspace(options, async (workspace, output) => {
-        const { service } = await workspace.open();
-        await using jobs = service;
         const definition = workspace.endpoint(endpoint);
-        const handle = await jobs.submit(
-          definition,
-          inputsOf(definition, options),
-          submitOptions(options, endpoint),
-        );
+        const inputs = inputsOf(definition, options);
+        const opened = await workspace.open();
+        await using jobs = opened.service;
+        refuseUnusable(workspace, opened, endpoint, options.backend);
+        const handle = await submitJob(jobs, definition, inputs, submitOptions(options, endpoint));
         output.result({ jobId: handle.id, backend: handle.backend }, handle.id);
       }),
     );
@@ -51,8 +69,12 @@ export function addJobCommands(program: Command): void {
     .description('what is known of a job now')
     .action(async (id: string, options: CommonOptions) =>
       inWorkspace(options, async (workspace, output) => {
-        const { service } = await workspace.open();
-        await using jobs = service;
+        const stored = await storedJob(workspace, id);
+        if (hasEnded(stored)) {
+          output.result(recordDocument(stored), recordText(stored, undefined));
+          return;
+        }
+        await using jobs = await serviceFor(workspace, stored);
         const job = jobs.job(id);
         const snapshot = await job.status();
         const record = await job.record();
@@ -68,8 +90,7 @@ export function addJobCommands(program: Command): void {
     .option('-o, --out <folder>', 'save what it makes there')
     .action(async (id: string, options: CommonOptions & { readonly out?: string }) =>
       inWorkspace(options, async (workspace, output) => {
-        const { service } = await workspace.open();
-        await using jobs = service;
+        await using jobs = await serviceFor(workspace, await storedJob(workspace, id));
         await follow(jobs.job(id), output, options.out);
       }),
     );
@@ -78,8 +99,7 @@ export function addJobCommands(program: Command): void {
     .description('ask the backend to stop a job')
     .action(async (id: string, options: CommonOptions) =>
       inWorkspace(options, async (workspace, output) => {
-        const { service } = await workspace.open();
-        await using jobs = service;
+        await using jobs = await serviceFor(workspace, await storedJob(workspace, id));
         const job = jobs.job(id);
         await job.cancel();
         const { status } = await job.wait({ signal: AbortSignal.timeout(CANCEL_WAIT_MS) });
@@ -90,8 +110,11 @@ export function addJobCommands(program: Command): void {
   common(program.command('jobs'))
     .description('stored jobs, newest first')
     .option('-e, --endpoint <name>', 'only of this endpoint')
-    .option('--backend <name>', 'only on this backend, such as modal:photo-finish')
-    .option('-s, --status <status...>', 'only in these states')
+    .option(
+      '-b, --backend <name>',
+      'only on this backend, such as modal:photo-finish; a provider alone with --endpoint',
+    )
+    .addOption(new Option('-s, --status <status...>', 'only in these states').choices(STATES))
     .option('--since <time>', 'created since; a date, or such as 2h, 30m, 7d', moment)
     .option('--limit <n>', 'how many', wholeNumber, 20)
     .option('--cursor <cursor>', 'go on where the last page ended')
@@ -110,10 +133,9 @@ export function addJobCommands(program: Command): void {
         options: CommonOptions & { readonly by: 'endpoint' | 'backend' | 'day'; readonly since?: number },
       ) =>
         inWorkspace(options, async (workspace, output) => {
-          const { service } = await workspace.open();
-          await using jobs = service;
+          await using store = await openStore(workspace);
           const since = options.since === undefined ? {} : { since: options.since };
-          const sums = await jobs.costs({ by: options.by, ...since });
+          const sums = await store.costs(options.by, since);
           const rows = sums.map(({ key, jobs: count, usd }) => [
             key ?? '(bare workflow)',
             String(count),
@@ -143,8 +165,12 @@ export function addJobCommands(program: Command): void {
           state.error ?? '',
         ]);
         for (const [name, error] of unusable) rows.push([name, 'not configured', '', '', error.message]);
-        output.result(health, table(['backend', 'state', 'breaker', 'jobs', 'problem'], rows));
-        if (!health.ok) process.exitCode = EXIT.failed;
+        const notConfigured = Object.fromEntries([...unusable].map(([name, error]) => [name, error.message]));
+        output.result(
+          { ...health, notConfigured },
+          table(['backend', 'state', 'breaker', 'jobs', 'problem'], rows),
+        );
+        if (!health.ok || Object.keys(health.backends).length === 0) process.exitCode = EXIT.failed;
       }),
     );
 }
@@ -158,7 +184,7 @@ const HEALTH_MS = 15_000;
 interface JobsOptions extends CommonOptions {
   readonly endpoint?: string;
   readonly backend?: string;
-  readonly status?: readonly string[];
+  readonly status?: readonly (typeof STATES)[number][];
   readonly since?: number;
   readonly limit: number;
   readonly cursor?: string;
@@ -176,19 +202,14 @@ const STATES = [
 ] as const;
 
 async function list(workspace: Workspace, output: Output, options: JobsOptions): Promise<void> {
-  const wrong = options.status?.find((status) => !STATES.some((known) => known === status));
-  if (wrong !== undefined)
-    throw new InvalidArgumentError(`--status is one of ${STATES.join(', ')}, not "${wrong}".`);
-  const { service } = await workspace.open();
-  await using jobs = service;
-  const { endpoint, backend, since, limit, cursor } = options;
-  const page = await jobs.jobs.list(
+  const { endpoint, since, limit, cursor } = options;
+  const backend = backendFilter(options);
+  await using jobs: JobStore = await openStore(workspace);
+  const page = await jobs.list(
     {
       ...(endpoint === undefined ? {} : { endpoint }),
       ...(backend === undefined ? {} : { backend }),
-      ...(options.status === undefined
-        ? {}
-        : { status: STATES.filter((state) => options.status?.includes(state)) }),
+      ...(options.status === undefined ? {} : { status: options.status }),
       ...(since === undefined ? {} : { since }),
     },
     { limit, cursor },
@@ -211,12 +232,76 @@ async function list(workspace: Workspace, output: Output, options: JobsOptions):
   );
 }
 
+/** A backend is one endpoint's deployment; a provider says which only together with the endpoint. */
+function backendFilter({ backend, endpoint }: JobsOptions): string | undefined {
+  const provider = PROVIDERS.find((each) => each === backend);
+  if (provider === undefined) return backend;
+  if (endpoint !== undefined) return backendName(provider, endpoint);
+  throw new UsageError(`--backend ${provider} needs --endpoint, or write it as ${provider}:<endpoint>.`);
+}
+
+/** What is stored of a job; reads the store only. */
+async function storedJob(workspace: Workspace, id: string): Promise<JobRecord> {
+  await using store = await openStore(workspace);
+  const record = await store.get(id);
+  if (record !== undefined) return record;
+  throw new ComfyUIServiceError('unknown_job', `There is no job ${id} in the store.`, {
+    jobId: id,
+    hint: `\`ryla jobs\` lists those of the target ${workspace.target}.`,
+  });
+}
+
+/** The service, where it can reach the backend that has the job. */
+async function serviceFor(workspace: Workspace, job: JobRecord): Promise<ComfyUIService> {
+  const { service, unusable } = await workspace.open();
+  const reason = unusable.get(job.backend);
+  if (reason === undefined || hasEnded(job)) return service;
+  await service.close();
+  throw reason.within({ jobId: job.id, backend: job.backend });
+}
+
+/** Throws the reason where a new job could fall to a deployment that cannot be used. */
+function refuseUnusable(
+  { config }: Workspace,
+  { unusable }: ConfiguredService,
+  endpoint: string,
+  chosen: Provider | undefined,
+): void {
+  const shares = sharesOf(config, endpoint);
+  const providers = chosen === undefined ? PROVIDERS.filter((provider) => shares[provider] > 0) : [chosen];
+  for (const provider of providers) {
+    const backend = backendName(provider, endpoint);
+    const reason = unusable.get(backend);
+    if (reason !== undefined) throw reason.within({ endpoint, backend });
+  }
+}
+
+/** Submits; inputs that the endpoint does not take are a wrong command line. */
+async function submitJob(
+  jobs: ComfyUIService,
+  endpoint: EndpointDefinition,
+  inputs: Readonly<Record<string, InputValue>>,
+  options: Parameters<ComfyUIService['submit']>[2],
+): Promise<JobHandle> {
+  try {
+    return await jobs.submit(endpoint, inputs, options);
+  } catch (error) {
+    // Without a job's id it was refused before a job was made of it.
+    if (ComfyUIServiceError.isInstance(error) && error.jobId === undefined && INPUT_ERRORS.has(error.code))
+      throw new UsageError(error.message, error.code, { cause: error });
+    throw error;
+  }
+}
+
+const INPUT_ERRORS: ReadonlySet<string> = new Set(['unknown_input', 'missing_input', 'invalid_input']);
+
 async function run(name: string, options: RunOptions): Promise<void> {
   await inWorkspace(options, async (workspace, output) => {
     const definition = workspace.endpoint(name);
     const inputs = inputsOf(definition, options);
-    const { service } = await workspace.open();
-    await using jobs = service;
+    const opened = await workspace.open();
+    await using jobs = opened.service;
+    refuseUnusable(workspace, opened, name, options.backend);
     const stop = new AbortController();
     let interruptions = 0;
     const interrupt = (): void => {
@@ -228,9 +313,12 @@ async function run(name: string, options: RunOptions): Promise<void> {
     };
     process.on('SIGINT', interrupt);
     process.on('SIGTERM', interrupt);
+    // Minted here, so that a job that is given up while it is sent can be named.
+    const jobId = options.id ?? randomUUID();
     try {
-      const handle = await jobs.submit(definition, inputs, {
+      const handle = await submitJob(jobs, definition, inputs, {
         ...submitOptions(options, name),
+        jobId,
         signal: stop.signal,
       });
       output.note(`Job ${handle.id} on ${handle.backend}`);
@@ -239,10 +327,16 @@ async function run(name: string, options: RunOptions): Promise<void> {
       });
       await follow(handle, output, path.join(options.out, name));
     } catch (error) {
-      if (!stop.signal.aborted) throw error;
+      if (!stop.signal.aborted || !isCancellation(error)) throw error;
+      output.result({ jobId, status: 'canceled' }, `${jobId} canceled`);
     }
     if (stop.signal.aborted) process.exitCode = EXIT.interrupted;
   });
+}
+
+function isCancellation(error: unknown): boolean {
+  if (ComfyUIServiceError.isInstance(error)) return error.code === 'canceled' || error.code === 'aborted';
+  return error instanceof Error && error.name === 'AbortError';
 }
 
 async function follow(job: JobReference, output: Output, out: string | undefined): Promise<void> {
@@ -255,7 +349,7 @@ async function follow(job: JobReference, output: Output, out: string | undefined
   const result = await job.result();
   const files: string[] = [];
   if (out !== undefined) {
-    for (const made of result.outputs) files.push(await made.save(path.resolve(out, made.name)));
+    for (const made of result.outputs) files.push(await made.save(freeName(path.resolve(out), made.name)));
   }
   const { jobId, backend, attempts, timings, cost, warnings } = result;
   const document = { jobId, backend, status: 'succeeded', attempts, outputs: files, timings, cost, warnings };
@@ -265,6 +359,15 @@ async function follow(job: JobReference, output: Output, out: string | undefined
     ...warnings.map((warning) => `Warning: ${warning}`),
   ];
   output.result(document, lines.join('\n'));
+}
+
+/** The name in that folder, or the next one that is free: a picture that was paid for is never written over. */
+export function freeName(folder: string, name: string): string {
+  const { name: stem, ext } = path.parse(name);
+  for (let copy = 1; ; copy += 1) {
+    const file = path.join(folder, copy === 1 ? name : `${stem}-${copy}${ext}`);
+    if (!existsSync(file)) return file;
+  }
 }
 
 function recordDocument(record: JobRecord): Readonly<Record<string, unknown>> {
@@ -312,9 +415,16 @@ function submitOptions(options: RunOptions, endpoint: string): { backend?: strin
 }
 
 function inputsOf({ config }: EndpointDefinition, { input }: RunOptions): Record<string, InputValue> {
-  return Object.fromEntries(
-    Object.entries(input).map(([name, text]) => [name, parseInputText(config, name, text)]),
-  );
+  return Object.fromEntries(Object.entries(input).map(([name, text]) => [name, valueOf(config, name, text)]));
+}
+
+function valueOf(config: EndpointDefinition['config'], name: string, text: string): InputValue {
+  try {
+    return parseInputText(config, name, text);
+  } catch (error) {
+    if (!WorkflowError.isInstance(error)) throw error;
+    throw new UsageError(error.message, error.code, { cause: error });
+  }
 }
 
 /** Runs a command's body; says on stderr where it acts. */

@@ -4,16 +4,12 @@ import path from 'node:path';
 import process from 'node:process';
 
 import {
-  type ApiWorkflow,
-  isUiWorkflow,
   type ObjectInfo,
-  outputNodes,
   parseObjectInfo,
   printWorkflow,
   toApiWorkflow,
   validateWorkflow,
   WorkflowError,
-  workflowHash,
 } from '@ryla/workflow';
 import { coreObjectInfo } from '@ryla/workflow/node';
 import type { Command } from 'commander';
@@ -21,6 +17,7 @@ import type { Command } from 'commander';
 import { EXIT } from '../exit-codes.ts';
 import { createOutput, errorDocument, table } from '../output.ts';
 import { sarif, type WorkflowFinding } from '../sarif.ts';
+import { inspectWorkflow } from '../workflow-inspection.ts';
 
 interface WorkflowOptions {
   readonly objectInfo?: string;
@@ -69,19 +66,8 @@ export function addWorkflowCommands(program: Command): void {
     .option('--json', 'one JSON document on stdout and nothing else')
     .action(async (file: string, options: WorkflowOptions) => {
       const output = createOutput(options.json === true);
-      const given = readJson(file);
-      const workflow = toApiWorkflow(given, catalogueOf(options));
-      const counts = new Map<string, number>();
-      for (const { class_type: name } of Object.values(workflow))
-        counts.set(name, (counts.get(name) ?? 0) + 1);
-      const document = {
-        file,
-        format: isUiWorkflow(given) ? 'ui' : 'api',
-        hash: await workflowHash(workflow),
-        nodes: Object.keys(workflow).length,
-        classes: Object.fromEntries([...counts].sort(([a], [b]) => a.localeCompare(b))),
-        outputs: outputsIn(workflow, catalogueOf(options)),
-      };
+      const found = await inspectWorkflow(readJson(file), catalogueOf(options));
+      const document = { file, ...found };
       const rows = document.outputs.map(({ node, class: name, title }) => [node, name, title]);
       const text = [
         `${file}: ${document.format === 'ui' ? 'as ComfyUI saves it' : 'API format'}, ${document.nodes} nodes, hash ${document.hash.slice(0, 16)}`,
@@ -92,6 +78,23 @@ export function addWorkflowCommands(program: Command): void {
           ['class', 'nodes'],
           Object.entries(document.classes).map(([name, count]) => [name, String(count)]),
         ),
+        ...(found.models.length === 0
+          ? ['', 'No model files.']
+          : [
+              '',
+              table(
+                ['model', 'node', 'input'],
+                found.models.map(({ file: model, node, class: name, input }) => [
+                  model,
+                  `${node} (${name})`,
+                  input,
+                ]),
+              ),
+            ]),
+        ...(found.unknownClasses.length === 0
+          ? []
+          : ['', `Not ComfyUI's own: ${found.unknownClasses.join(', ')}`]),
+        ...(found.deadNodes.length === 0 ? [] : ['', `Never run: nodes ${found.deadNodes.join(', ')}`]),
       ].join('\n');
       output.result(document, text);
     });
@@ -139,17 +142,6 @@ function lint(file: string, catalogue: ObjectInfo, files: 'listed' | 'unchecked'
     if (!WorkflowError.isInstance(error)) throw error;
     return [{ file, code: error.code, message: error.message, nodeId: error.nodeId }];
   }
-}
-
-function outputsIn(
-  workflow: ApiWorkflow,
-  catalogue: ObjectInfo,
-): readonly { readonly node: string; readonly class: string; readonly title: string }[] {
-  return outputNodes(workflow, catalogue).map((node) => ({
-    node,
-    class: workflow[node]?.class_type ?? '',
-    title: workflow[node]?._meta?.title ?? '',
-  }));
 }
 
 function readJson(file: string): unknown {
