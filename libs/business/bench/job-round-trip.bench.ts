@@ -19,7 +19,10 @@ export async function run(): Promise<
 > {
   await using standIn = await comfyApiStandIn({ token: TOKEN, picture: greyPng(8, 8) });
   await using service = createComfyUIService({
-    adapters: { modal: modal({ baseUrl: standIn.url, auth: { type: 'bearer', token: TOKEN } }) },
+    // Without the provider's limits, which bare undici does not keep either.
+    adapters: {
+      modal: { ...modal({ baseUrl: standIn.url, auth: { type: 'bearer', token: TOKEN } }), limits: {} },
+    },
   });
   const agent = new Agent();
   const throughService = async (): Promise<void> => {
