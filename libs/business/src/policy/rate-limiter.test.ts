@@ -157,4 +157,29 @@ describe('the rate limiter', () => {
     await expect(limiter.acquire('download', NEVER)).rejects.toThrow('closed');
     expect(clock.pending).toBe(0);
   });
+
+  it('counts a request until its answer where the limit says so', async () => {
+    const clock = new ManualClock();
+    const limit = { requests: 2, perMs: 1_000, counted: 'answered' } as const;
+    const limiter = createRateLimiter({ clock, limits: { operations: { submit: limit } }, jitterMs: 0 });
+    const { signal } = new AbortController();
+    const [first, second] = await Promise.all([
+      limiter.acquire('submit', signal),
+      limiter.acquire('submit', signal),
+    ]);
+    let granted = false;
+    const third = limiter.acquire('submit', signal).then((permit) => {
+      granted = true;
+      return permit;
+    });
+    await clock.pass(5_000);
+    expect(granted).toBe(false);
+    first.release();
+    await clock.pass(999);
+    expect(granted).toBe(false);
+    await clock.pass(1);
+    expect(granted).toBe(true);
+    second.release();
+    (await third).release();
+  });
 });

@@ -120,7 +120,8 @@ export function createRateLimiter({
       release() {
         if (released) return;
         released = true;
-        for (const window of windows) window.leave();
+        const now = clock.monotonic();
+        for (const window of windows) window.leave(now);
         if (queues.size > 0) pump();
       },
       throttled(retryAfterMs) {

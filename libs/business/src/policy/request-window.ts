@@ -4,6 +4,12 @@ export interface RateLimit {
   readonly perMs: number;
   /** Unlimited when absent. */
   readonly concurrent?: number;
+  /**
+   * Whether a request counts from when it was `sent` (default), as far as delays on the way allow, or until it was
+   * `answered`: the provider surely got it before that, so that no burst on a busy machine can reach it too early. The
+   * price is the latency, once in every stretch.
+   */
+  readonly counted?: 'sent' | 'answered';
 }
 
 /**
@@ -51,18 +57,29 @@ export class RequestWindow {
   /** The earliest moment at which one more request stays within `share` (0 to 1) of the limit; `now` at the earliest. */
   freeAt(now: number, share: number): number {
     const allowed = Math.max(1, Math.floor(this.#limit.requests * this.#factor(now) * share));
-    const free = this.#total < allowed ? now : this.#time(this.#total - allowed) + this.#spanMs;
+    const room = this.#isAnswered ? allowed - this.#running : allowed;
+    if (room <= 0) return Infinity;
+    const free = this.#total < room ? now : this.#time(this.#total - room) + this.#spanMs;
     return Math.max(now, this.#pausedUntil, free);
   }
 
   enter(now: number): void {
-    this.#times[this.#total % this.#times.length] = now;
-    this.#total += 1;
+    if (!this.#isAnswered) this.#count(now);
     this.#running += 1;
   }
 
-  leave(): void {
+  leave(now: number): void {
+    if (this.#isAnswered) this.#count(now);
     this.#running -= 1;
+  }
+
+  get #isAnswered(): boolean {
+    return this.#limit.counted === 'answered';
+  }
+
+  #count(now: number): void {
+    this.#times[this.#total % this.#times.length] = now;
+    this.#total += 1;
   }
 
   /** Notes a 429 to a request that was let through at `enteredAt`; those sent before the last decrease count once. */

@@ -1,5 +1,6 @@
 import { ComfyUIServiceError } from '../errors.ts';
 import type { Clock } from '../retry.ts';
+import { onAbort } from './on-abort.ts';
 import { classOf, type ErrorClass, type Operation } from './operation.ts';
 import type { RetryBudget } from './retry-budget.ts';
 
@@ -118,8 +119,11 @@ export function createRetryPolicy({ clock, budget, rules = {}, onRetry }: RetryP
       signal.throwIfAborted();
       const rule = rules[operation] ?? RETRY_RULES[operation];
       const startedAt = clock.monotonic();
-      const deadline = startDeadline(operation, rule.deadlineMs, clock);
-      const combined = AbortSignal.any([signal, deadline.signal]);
+      // Not AbortSignal.any: a signal of it with a listener costs about as much as the request that it is for.
+      const stop = new AbortController();
+      const forget = onAbort(signal, () => stop.abort(signal.reason));
+      const deadline = startDeadline(operation, rule.deadlineMs, clock, stop);
+      const combined = stop.signal;
       budget?.request();
       try {
         for (let attempt = 1; ; attempt += 1) {
@@ -130,14 +134,15 @@ export function createRetryPolicy({ clock, budget, rules = {}, onRetry }: RetryP
             const elapsedMs = clock.monotonic() - startedAt;
             const made = { attempts: attempt, elapsedMs, random: clock.random() };
             const decision = decideRetry(operation, error, made, rule);
-            if (!decision.retry || deadline.signal.aborted) throw error;
+            if (!decision.retry || combined.aborted) throw error;
             if (budget !== undefined && !budget.tryRetry()) throw error;
             onRetry?.({ operation, attempt, delayMs: decision.delayMs, error });
             await clock.sleep(decision.delayMs, combined);
           }
         }
       } finally {
-        deadline.clear();
+        forget();
+        deadline();
       }
     },
   };
@@ -147,10 +152,10 @@ function startDeadline(
   operation: Operation,
   milliseconds: number,
   clock: Clock,
-): { readonly signal: AbortSignal; readonly clear: () => void } {
-  const stop = new AbortController();
-  if (milliseconds === Infinity) return { signal: stop.signal, clear: () => undefined };
-  const clear = clock.setTimer(milliseconds, () => {
+  stop: AbortController,
+): () => void {
+  if (milliseconds === Infinity) return () => undefined;
+  return clock.setTimer(milliseconds, () => {
     stop.abort(
       new ComfyUIServiceError(
         'backend_unreachable',
@@ -159,5 +164,4 @@ function startDeadline(
       ),
     );
   });
-  return { signal: stop.signal, clear };
 }
