@@ -38,6 +38,15 @@ export type {
   OutputKind,
 } from './endpoint-definition.ts';
 export { ancestorsOf, deadNodes, findCycle, linksOf, outputNodes } from './graph-queries.ts';
+export {
+  endpointInputs,
+  type InferOptions,
+  inferInputs,
+  type InferredInput,
+} from './inference/infer-inputs.ts';
+export { endpointOutputs, inferOutputs, type InferredOutput } from './inference/infer-outputs.ts';
+export type { InputKind } from './inference/input-kind.ts';
+export { TIGHTER_MAXIMA } from './inference/typed-input.ts';
 export { type Json, type JsonObject, MAXIMUM_DEPTH } from './json-value.ts';
 export {
   type DeclaredInput,
@@ -48,7 +57,23 @@ export {
   type ObjectInfo,
   parseObjectInfo,
 } from './object-info.ts';
+export type { CustomClass, NodeSource, RegistryVersion } from './inventory/custom-nodes.ts';
+export type { ComfyuiVersion } from './inventory/comfyui-version.ts';
+export {
+  type Determinism,
+  type DeterminismClass,
+  determinismOf,
+  samplerDeterminism,
+} from './inventory/determinism.ts';
+export { type GpuEstimate, gpuEstimate } from './inventory/gpu-estimate.ts';
+export { type Inventory, inventoryOf, type InventoryOptions } from './inventory/inventory.ts';
+export type { ModelReference } from './inventory/model-files.ts';
+export { EMPTY_NODE_MAP, type MapCandidate, type NodeMap, parseNodeMap } from './inventory/node-map.ts';
+export type { PartnerNode } from './inventory/partner-nodes.ts';
+export { type WeightEstimate, weightEstimates } from './inventory/weight-estimate.ts';
 export { type ParsedWorkflow, parseWorkflow } from './parse-workflow.ts';
+export type { HighlightedInputs } from './picture/picture-graph.ts';
+export { type PictureOptions, workflowPicture } from './picture/workflow-picture.ts';
 export {
   parseUiWorkflow,
   type UiInput,

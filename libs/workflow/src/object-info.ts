@@ -23,6 +23,12 @@ export interface NodeClass {
   readonly output_name?: readonly string[];
   /** Whether ComfyUI runs a node of this class for its own sake. */
   readonly output_node?: boolean;
+  /** Where the page's menu has it, such as `sampling/custom_sampling`. */
+  readonly category?: string;
+  /** Python module that defines it: `nodes`, `comfy_extras.…`, `custom_nodes.<folder>`. */
+  readonly python_module?: string;
+  /** Whether it asks a paid service instead of computing anything. */
+  readonly api_node?: boolean;
 }
 
 /** The catalogue of node classes that a ComfyUI answers `GET /object_info` with, by class. */

@@ -6,6 +6,9 @@ export type WorkflowErrorCode =
   | 'unknown_class'
   | 'invalid_endpoint'
   | 'invalid_input'
+  | 'invalid_marker'
+  | 'invalid_node_map'
+  | 'invalid_environment'
   | 'unknown_input'
   | 'missing_input';
 

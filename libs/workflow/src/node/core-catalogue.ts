@@ -6,6 +6,9 @@ import { type ObjectInfo, parseObjectInfo } from '../object-info.ts';
 /** Version of ComfyUI whose core classes {@link coreObjectInfo} holds. */
 export const CORE_VERSION = '0.3.64';
 
+/** Version of the page that ComfyUI 0.3.64 comes with (its requirements.txt). */
+export const CORE_FRONTEND_VERSION = '1.27.10';
+
 let core: ObjectInfo | undefined;
 
 /**

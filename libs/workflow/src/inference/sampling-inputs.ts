@@ -1,0 +1,170 @@
+import type { Candidate } from './input-kind.ts';
+import { camelCase } from './input-name.ts';
+import type { TypedLink, WorkflowView } from './workflow-view.ts';
+
+/** Seeds of everything that runs, except of a sampler that adds no noise. */
+export function seedCandidates(view: WorkflowView): Candidate[] {
+  return view.ids.flatMap((id) => {
+    if (addsNoNoise(view, id)) return [];
+    return view.declaredInputs(id).flatMap(({ name: field, type }) => {
+      if (type !== 'INT' || !/(?:^|_)seed$/.test(field)) return [];
+      const place = view.placeOf(id, field);
+      if (place === undefined) return [];
+      const name = field === 'noise_seed' ? 'seed' : camelCase(field);
+      return [
+        { kind: 'seed' as const, ...place, name, why: `It is the seed of node ${id} (${view.classOf(id)}).` },
+      ];
+    });
+  });
+}
+
+function addsNoNoise(view: WorkflowView, id: string): boolean {
+  const value = view.constant(id, 'add_noise');
+  return value === 'disable' || value === false;
+}
+
+/** Steps of samplers and schedulers, where the number stands alone. */
+export function stepCandidates(view: WorkflowView): Candidate[] {
+  return view.ids.flatMap((id) => {
+    if (view.declared(id, 'steps')?.type !== 'INT') return [];
+    const isScheduler = view.outputTypes(id).includes('SIGMAS');
+    if (!isScheduler && !isSampler(view, id)) return [];
+    if (isPartOfSampling(view, id) || (isScheduler && !feedsNoisySampler(view, id))) return [];
+    const place = view.placeOf(id, 'steps');
+    if (place === undefined) return [];
+    const why = `It is the number of steps of node ${id} (${view.classOf(id)}).`;
+    return [{ kind: 'steps' as const, ...place, name: 'steps', why }];
+  });
+}
+
+/** One of several samplers that share the steps: their number goes with where each begins and ends. */
+function isPartOfSampling(view: WorkflowView, id: string): boolean {
+  const start = view.constant(id, 'start_at_step');
+  const end = view.constant(id, 'end_at_step');
+  const steps = view.constant(id, 'steps');
+  const startsLate = typeof start === 'number' && start > 0;
+  return startsLate || (typeof end === 'number' && typeof steps === 'number' && end < steps);
+}
+
+/** Whether sigmas reach a sampler that starts from noise, and are not cut in parts on the way. */
+function feedsNoisySampler(view: WorkflowView, id: string): boolean {
+  const pending = [id];
+  const seen = new Set<string>();
+  for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+    if (seen.has(node)) continue;
+    seen.add(node);
+    for (const { node: user, output } of view.consumers(node)) {
+      if (view.outputTypes(node)[output] !== 'SIGMAS') continue;
+      if (/^Split/.test(view.classOf(user))) return false;
+      if (view.outputTypes(user).includes('SIGMAS')) pending.push(user);
+      else if (!isNoiseless(view, user)) return true;
+    }
+  }
+  return false;
+}
+
+function isNoiseless(view: WorkflowView, sampler: string): boolean {
+  const noise = view.linkAt(sampler, 'noise');
+  return noise !== undefined && view.classOf(noise[0]) === 'DisableNoise';
+}
+
+/** A node that turns conditioning into something else: a sampler or a guider. */
+export function isSampler(view: WorkflowView, id: string): boolean {
+  const isFed = view.links(id).some(({ type }) => type === 'CONDITIONING' || type === 'GUIDER');
+  return isFed && !view.outputTypes(id).includes('CONDITIONING');
+}
+
+/** cfg of samplers and guiders where it is not 1, and the guidance of distilled models on the way of a prompt. */
+export function cfgCandidates(view: WorkflowView, positivePath: ReadonlySet<string>): Candidate[] {
+  return view.ids.flatMap((id) => {
+    const field = (name: string, why: string) => {
+      const place = view.placeOf(id, name);
+      const value = place === undefined ? undefined : view.valueAt(place);
+      if (place === undefined || typeof value !== 'number' || value === 1) return [];
+      return [{ kind: 'cfg' as const, ...place, name: camelCase(name), why }];
+    };
+    const names = view.declaredInputs(id).filter(({ type }) => type === 'FLOAT');
+    return names.flatMap(({ name }) => {
+      if (isSampler(view, id) && /^cfg(?:\d|_|$)/.test(name))
+        return field(
+          name,
+          `It is how closely node ${id} (${view.classOf(id)}) keeps to the prompt; 1 would switch it off.`,
+        );
+      if (positivePath.has(id) && name === 'guidance')
+        return field(name, `It is the guidance that node ${id} (${view.classOf(id)}) gives the prompt.`);
+      return [];
+    });
+  });
+}
+
+/** Names of inputs that set how large a picture is. */
+const SIZE_FIELDS =
+  /^(?:width|height|megapixels|largest_size|longer_(?:edge|side)|shorter_(?:edge|side)|resolution)$/;
+
+/** Names of inputs that set how long a video or sound is. */
+const LENGTH_FIELDS = /^(?:length|frames|num_frames|frame_count|video_frames|seconds|duration)$/;
+
+/** Size, length and batch: the first that is met on the way from a sampler's latent back to where it comes from. */
+export function sizeCandidates(view: WorkflowView): Candidate[] {
+  const found: Candidate[] = [];
+  const seen = new Set<string>();
+  const isLatentSampler = (id: string) =>
+    isSampler(view, id) && view.links(id).some(({ type }) => type === 'LATENT');
+  for (const sampler of view.ids.filter(isLatentSampler)) {
+    const pending = view.links(sampler).filter(({ type }) => type === 'LATENT');
+    for (let link = pending.pop(); link !== undefined; link = pending.pop()) {
+      const { source } = link;
+      if (seen.has(source)) continue;
+      seen.add(source);
+      const { candidates, isEnd } = sizesOf(view, link, sampler);
+      found.push(...candidates);
+      if (!isEnd) pending.push(...view.links(source).filter(carriesSize).reverse());
+    }
+  }
+  return [...found, ...modelSizes(view, found)];
+}
+
+function carriesSize({ input, type }: TypedLink): boolean {
+  return type === 'LATENT' || type === 'IMAGE' || (type === 'INT' && SIZE_FIELDS.test(input));
+}
+
+function sizesOf(
+  view: WorkflowView,
+  { source: id, type }: TypedLink,
+  sampler: string,
+): { candidates: Candidate[]; isEnd: boolean } {
+  const why = `Node ${id} (${view.classOf(id)}) makes what node ${sampler} (${view.classOf(sampler)}) starts from.`;
+  const candidates: Candidate[] = [];
+  const fields = view.declaredInputs(id).map(({ name }) => name);
+  const outputs = view.outputTypes(id);
+  const add = (kind: Candidate['kind'], field: string) => {
+    const place = view.placeOf(id, field);
+    if (place !== undefined) candidates.push({ kind, ...place, name: camelCase(field), why });
+  };
+  // Of a node that is reached by a number, the numbers are of a picture too.
+  if (outputs.includes('LATENT') || outputs.includes('IMAGE') || type === 'INT') {
+    const isPicture = fields.some((field) => field === 'width' || field === 'megapixels');
+    for (const field of fields) {
+      if (LENGTH_FIELDS.test(field)) add('length', field);
+      else if (SIZE_FIELDS.test(field) && (isPicture || outputs.includes('IMAGE'))) add('size', field);
+    }
+    const isVideo = fields.some((field) => LENGTH_FIELDS.test(field));
+    if (isPicture && !isVideo && outputs.includes('LATENT') && fields.includes('batch_size'))
+      add('batch', 'batch_size');
+  }
+  return { candidates, isEnd: candidates.some(({ kind }) => kind === 'size' || kind === 'length') };
+}
+
+/** Models that are told the picture's size (ModelSamplingFlux) must be told the same. */
+function modelSizes(view: WorkflowView, found: readonly Candidate[]): Candidate[] {
+  return view.ids.flatMap((id) => {
+    if (!view.outputTypes(id).includes('MODEL')) return [];
+    return ['width', 'height'].flatMap((field) => {
+      const value = view.constant(id, field);
+      const same = found.some((size) => size.name === field && view.valueAt(size) === value);
+      if (value === undefined || !same) return [];
+      const why = `Node ${id} (${view.classOf(id)}) must be told the size of the picture.`;
+      return [{ kind: 'size' as const, node: id, field, name: field, why }];
+    });
+  });
+}
