@@ -27,6 +27,8 @@ COMFY_CLI = "comfy-cli==1.23.0"
 COMFYUI = "/root/comfy/ComfyUI"
 MODELS = "/root/models"
 FILES = "/root/outputs"
+REQUESTS_PER_SECOND = 200.0
+"""Of one key, in one container, unless RYLA_RATE_LIMIT in the secret says otherwise."""
 
 app = modal.App(settings.app)
 models = modal.Volume.from_name("ryla-models", create_if_missing=True, version=2)
@@ -64,8 +66,8 @@ def worker_image() -> modal.Image:
 
 
 def gateway_image() -> modal.Image:
-    """The CPU gateway: no ComfyUI, so that it starts in a second."""
-    return (
+    """The CPU gateway: no ComfyUI, so that it starts in a second. It holds the endpoint's files, for typed inputs."""
+    image = (
         modal.Image.debian_slim(python_version=PYTHON_VERSION)
         .uv_pip_install(
             "starlette==1.10.0",
@@ -77,6 +79,15 @@ def gateway_image() -> modal.Image:
         .env({"RYLA_FILES_DIR": FILES, SETTINGS_VARIABLE: settings.to_json()})
         .add_local_python_source(*source)
     )
+    if settings.endpoint is None or not modal.is_local():
+        return image
+    from ryla_modal.endpoint_inputs import FOLDER, Endpoint
+
+    folder = REPOSITORY / "apps/endpoints" / settings.endpoint
+    endpoint = Endpoint.load(folder)
+    for name in endpoint.files() if endpoint is not None else ():
+        image = image.add_local_file(folder / name, f"/root/{FOLDER}/{name}")
+    return image
 
 
 @app.cls(
@@ -101,11 +112,16 @@ class ComfyWorker:
 
     @modal.enter()
     async def start(self) -> None:
-        """Starts ComfyUI; a container whose ComfyUI does not start fails with its log."""
+        """Starts ComfyUI; a container whose ComfyUI does not start fails with its log, one without models starts none."""
         from comfy_worker import EngineConfig, Worker
         from ryla_modal.job_runner import JobRunner
         from ryla_modal.modal_backend import DictStore
+        from ryla_modal.models.missing_models import missing_models
 
+        mounted = Path(os.environ.get("COMFYUI_MODELS_DIR", MODELS))
+        refusal = missing_models(settings.models, mounted, settings.endpoint)
+        if refusal is not None:
+            print(f"{refusal.message} {refusal.hint}")
         worker = Worker(EngineConfig.from_env(os.environ), on_log=print)
         self.runner = JobRunner(
             DictStore(state),
@@ -114,6 +130,7 @@ class ComfyWorker:
             worker_id=os.environ.get("MODAL_TASK_ID", ""),
             started_at=CONTAINER_STARTED,
             catalogue_key=settings.catalogue_key,
+            refusal=refusal,
         )
         await self.runner.start()
 
@@ -139,8 +156,23 @@ def file_store() -> Any:
     )
 
 
-def backend() -> tuple[Any, Any, Any, str | None]:
-    """What both web functions stand on: jobs, store, files, and the bearer token where one is asked for."""
+def access() -> Any:
+    """Who may call both web functions, and how often."""
+    from ryla_modal.access import Access, log_requests
+
+    log_requests()
+    return Access.from_environ(os.environ, bearer_token(settings.auth, os.environ), REQUESTS_PER_SECOND)
+
+
+def webhook_keys() -> tuple[bytes, ...]:
+    """What webhooks are signed with; nothing where the secret holds no RYLA_WEBHOOK_SECRETS."""
+    from ryla_modal.webhooks import SECRETS_VARIABLE, parse_secrets
+
+    return parse_secrets(os.environ.get(SECRETS_VARIABLE, ""))
+
+
+def backend() -> tuple[Any, Any, Any]:
+    """What the web functions stand on: jobs, store, files."""
     from ryla_modal.jobs import Jobs
     from ryla_modal.modal_backend import DictStore, SpawnDispatcher
 
@@ -153,7 +185,7 @@ def backend() -> tuple[Any, Any, Any, str | None]:
         catalogue_key=settings.catalogue_key,
         timeout=float(settings.execution_timeout),
     )
-    return jobs, store, file_store(), bearer_token(settings.auth, os.environ)
+    return jobs, store, file_store()
 
 
 web: dict[str, Any] = {
@@ -167,15 +199,33 @@ web: dict[str, Any] = {
 proxy_auth = settings.auth == "modal-proxy"
 
 
+@app.function(
+    **web,
+    timeout=min(24 * 3600, settings.execution_timeout + settings.startup_timeout + 3600),
+    retries=modal.Retries(max_retries=3, initial_delay=5.0),
+)
+@modal.concurrent(max_inputs=1000)
+async def notify(job_id: str) -> None:
+    """Waits for a job's end, whatever it is, and tells its webhook. A retry continues where it was."""
+    from ryla_modal.webhooks import WebhookSender
+
+    jobs, _, _ = backend()
+    await WebhookSender(jobs, webhook_keys()).run(job_id)
+
+
 @app.function(**web)
 @modal.concurrent(max_inputs=100)
 @modal.asgi_app(label=f"{settings.app}-api", requires_proxy_auth=proxy_auth)
 def api() -> Any:
     """Comfy API v2."""
+    from ryla_modal.endpoint_inputs import FOLDER, Endpoint
     from ryla_modal.gateway import Gateway
+    from ryla_modal.modal_backend import SpawnNotifier
 
-    jobs, store, stored, token = backend()
-    return Gateway(jobs, store, stored).application(token)
+    jobs, store, stored = backend()
+    endpoint = None if settings.endpoint is None else Endpoint.load(Path.home() / FOLDER)
+    notifier = SpawnNotifier(notify.spawn.aio) if webhook_keys() else None
+    return Gateway(jobs, store, stored, endpoint=endpoint, notifier=notifier).application(access())
 
 
 @app.function(**web, timeout=settings.execution_timeout + settings.startup_timeout)
@@ -185,5 +235,5 @@ def generate_image() -> Any:
     """The one-call form: POST {workflow_json, prompt?}."""
     from ryla_modal.generate_image import GenerateImage
 
-    jobs, store, stored, token = backend()
-    return GenerateImage(jobs, store, stored).application(token)
+    jobs, store, stored = backend()
+    return GenerateImage(jobs, store, stored).application(access())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -94,7 +95,10 @@ def deployed(cloud: LocalModal) -> LocalModal:
     missing = cloud.modal("deploy", "comfyui_app.py")
     assert missing.returncode != 0
     assert "ryla-secrets" in missing.stdout + missing.stderr
-    created = cloud.modal("secret", "create", "ryla-secrets", "RYLA_API_TOKEN=right")
+    webhook_secret = "whsec_" + base64.b64encode(b"k" * 32).decode()
+    created = cloud.modal(
+        "secret", "create", "ryla-secrets", "RYLA_API_TOKEN=right", f"RYLA_WEBHOOK_SECRETS={webhook_secret}"
+    )
     assert created.returncode == 0, created.stderr
     result = cloud.modal("deploy", "comfyui_app.py")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -191,6 +195,26 @@ def test_bearer_refuses_in_the_gateway_and_wakes_no_gpu(cloud: LocalModal, pictu
     assert cloud.started("ryla-comfyui", "ComfyWorker") - before == 0
     with cloud.client("ryla-comfyui-api", Authorization="Bearer right") as client:
         assert ended(client, submit(client, picture))["status"] == "succeeded"
+
+
+def test_an_endpoints_app_takes_typed_inputs_and_tells_webhooks_from_a_function_of_its_own(
+    deployed: LocalModal,
+) -> None:
+    result = deployed.modal("deploy", "comfyui_app.py", RYLA_ENDPOINT="photo-finish")
+    assert result.returncode == 0, result.stdout + result.stderr
+    with deployed.client("ryla-photo-finish-api", **deployed.proxy_auth) as client:
+        refused = client.post("/api/ryla/run", json={"inputs": {"width": 1}})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_input")
+        # This machine is no public host, which shows when its name is resolved: in `notify`, at the job's end.
+        body = {"inputs": {"width": 64}, "webhook": {"url": "https://localhost:9/"}}
+        job = ended(client, client.post("/api/ryla/run", json=body).json())
+        assert job["status"] == "succeeded", job["error"]
+        deadline = time.monotonic() + 30
+        webhook: dict[str, Any] = {"error": None}
+        while webhook["error"] is None and time.monotonic() < deadline:
+            webhook = client.get(f"/api/ryla/jobs/{job['id']}").json()["webhook"]
+        assert "not a public host" in webhook["error"]
+    assert deployed.started("ryla-photo-finish", "notify") == 1
 
 
 def gpu_pid(cloud: LocalModal) -> int:

@@ -50,6 +50,12 @@ async def test_a_workflow_runs_and_its_outputs_come_before_the_end(
     assert workflow == {"workflow": picture, "format": "api"}
 
 
+async def test_paths_that_lead_nowhere_are_answered_in_the_envelope(served: httpx.AsyncClient) -> None:
+    for path in ("/nope", "/api/v2/assets/a%0Ab", "/api/v2/jobs/a%0Ab"):
+        response = await served.get(path)
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+
+
 async def test_an_upload_reaches_the_workflow(served: httpx.AsyncClient, picture: dict[str, Any]) -> None:
     made = (await served.post("/generate-image/", json={"workflow_json": picture})).json()
     form = {"content_type": "image/png", "file_path": "in.png"}
@@ -73,7 +79,7 @@ async def test_generate_image_answers_with_the_first_picture(
         assert uuid.UUID(answer["jobId"])
     refused = await served.post("/generate-image/", json={"workflow_json": picture, "prompt": "a cat"})
     assert refused.status_code == 422
-    assert (await served.get("/generate-image/")).json()["error"]["code"] == "invalid_request"
+    assert (await served.get("/generate-image/")).json()["error"]["code"] == "method_not_allowed"
 
 
 async def test_what_comfyui_refuses_names_the_node(

@@ -16,6 +16,7 @@ export const ERROR_CODES = [
   'job_lost',
   'job_not_found',
   'missing_input',
+  'missing_models',
   'node_execution_error',
   'not_supported',
   'out_of_memory',

@@ -40,13 +40,32 @@ describe('inference', () => {
       metadata: { description: 'Makes posters.' },
     });
     expect(Object.keys(project.targets ?? {})).toEqual(
-      expect.arrayContaining(['validate', 'run', 'deploy', 'fingerprint', 'lint', 'typecheck', 'test']),
+      expect.arrayContaining([
+        'validate',
+        'run',
+        'models',
+        'deploy',
+        'fingerprint',
+        'lint',
+        'typecheck',
+        'test',
+      ]),
     );
   });
 
   it('never deploys what an endpoint depends on', async () => {
     const { targets = {} } = await infer('{}');
     expect(JSON.stringify(targets)).not.toContain('^deploy');
+  });
+
+  it('brings models to the local clouds unless told otherwise, and never as a part of a deploy', async () => {
+    const { targets = {} } = await infer('{}');
+    expect(targets['models']).toMatchObject({
+      cache: false,
+      options: { command: `.venv/bin/python apps/modal/run_upload.py ${root}` },
+      configurations: { cloud: { args: '--target cloud' } },
+    });
+    expect(JSON.stringify(targets['deploy'])).not.toContain('models');
   });
 
   it('fingerprints the workflow file that endpoint.json names', async () => {

@@ -45,6 +45,7 @@ export function endpointProject(root: string, outline: EndpointOutline): Project
     targets: {
       validate: validate(root),
       fingerprint: fingerprint(root, outline),
+      models: models(root),
       deploy: deploy(root),
       run: run(root),
       lint: lint(root),
@@ -111,6 +112,22 @@ function deploy(root: string): TargetConfiguration {
     metadata: {
       description:
         "Deploys the endpoint's app with `modal deploy`: to the local clouds, or with `--target cloud` to Modal.",
+    },
+  };
+}
+
+/** Not a step of `deploy`: a worker whose models are missing says so, and gigabytes are brought on purpose. */
+function models(root: string): TargetConfiguration {
+  return {
+    executor: 'nx:run-commands',
+    cache: false,
+    dependsOn: ['validate', ...setup],
+    options: { command: `.venv/bin/python apps/modal/run_upload.py ${root}` },
+    configurations: { cloud: { args: '--target cloud' } },
+    metadata: {
+      description:
+        "Brings the endpoint's models to the volume ryla-models: of the local clouds, or with `--target cloud` of Modal. " +
+        '`--check` compares only.',
     },
   };
 }

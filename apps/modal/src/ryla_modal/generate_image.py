@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from .access import Access
 from .api_error import ApiError
-from .gateway import EXCEPTION_HANDLERS, BearerAuth, read_json
+from .gateway import EXCEPTION_HANDLERS
 from .jobs import TERMINAL, Jobs
+from .request_body import parse_object, read_json
 from .stores import FileStore, KeyValueStore
 from .workflow_guard import check_workflow, set_prompt
 
@@ -30,12 +30,11 @@ class GenerateImage:
         self._store = store
         self._files = files
 
-    def application(self, token: str | None = None) -> Starlette:
+    def application(self, access: Access | None = None) -> Starlette:
         """The ASGI application: POST to any path."""
-        middleware = [Middleware(BearerAuth, token=token)] if token is not None else []
         return Starlette(
             routes=[Route("/{path:path}", self._post, methods=["POST"])],
-            middleware=middleware,
+            middleware=(access or Access()).middleware(),
             exception_handlers=EXCEPTION_HANDLERS,
         )
 
@@ -48,6 +47,7 @@ class GenerateImage:
         if prompt:
             workflow = set_prompt(workflow, prompt)
         job = await self._jobs.submit(workflow)
+        request.state.job = job["id"]
         try:
             while job["status"] not in TERMINAL:
                 await asyncio.sleep(POLL)
@@ -87,6 +87,6 @@ def _workflow(document: dict[str, Any]) -> Any:
     if not isinstance(workflow, str):
         return workflow
     try:
-        return json.loads(workflow)
-    except ValueError as error:
-        raise ApiError(422, "invalid_workflow", f"`workflow_json` is not JSON: {error}.") from None
+        return parse_object(workflow.encode())
+    except ApiError as error:
+        raise ApiError(422, "invalid_workflow", f"`workflow_json`: {error.message}") from None

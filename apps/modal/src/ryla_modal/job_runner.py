@@ -46,18 +46,26 @@ class JobRunner:
         worker_id: str,
         started_at: float,
         catalogue_key: str = "",
+        refusal: WorkerError | None = None,
     ) -> None:
+        """`refusal` is why this worker can run no job, such as models that are missing: each job is told."""
         self._store = store
         self._files = files
         self._worker = worker
         self._worker_id = worker_id
+        self._refusal = refusal
         self._catalogue_key = catalogue_key
         self._started_at = started_at
         """When this container began to start, in seconds since 1970."""
         self._ready_at: float | None = None
 
     async def start(self) -> None:
-        """Starts ComfyUI and tells the gateway which node classes it has. Raises EngineUnavailable."""
+        """Starts ComfyUI and tells the gateway which node classes it has. Raises EngineUnavailable.
+
+        With a refusal it starts nothing: the error belongs to a job, where its caller reads it.
+        """
+        if self._refusal is not None:
+            return
         await self._worker.start()
         self._ready_at = time.time()
         classes = sorted(await self._worker.client.node_classes())
@@ -81,6 +89,8 @@ class JobRunner:
         try:
             if await self._is_canceled(job_id):
                 raise JobCanceled(f"Job {job_id} was canceled before it began.", job_id=job_id)
+            if self._refusal is not None:
+                raise self._refusal
             await self._worker.ensure_ready()
             await self._run(job, reporter)
         except asyncio.CancelledError:
@@ -90,6 +100,8 @@ class JobRunner:
             await reporter.end("canceled")
         except WorkerError as error:
             await reporter.end("failed", error)
+            if error is self._refusal:
+                return False  # the next job gets a container that looks at the volume anew
             await self._worker.recover(error)
             return not isinstance(error, EngineUnavailable) or await self._recovers()
         return True

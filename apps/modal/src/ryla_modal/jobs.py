@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from .api_error import ApiError
 from .core_nodes import CORE_NODE_CLASSES
 from .dispatcher import CallOutcome, Dispatcher
+from .idempotency import KeyClaims
+from .job_index import JobIndex
+from .limits import FILES, SCANNED_PER_PAGE, WORKFLOW_BYTES
+from .request_values import known_id
 from .stores import RETENTION, KeyValueStore, timestamp
-from .workflow_guard import asset_references, check_workflow, replace_assets
+from .workflow_guard import Workflow, asset_references, check_workflow, replace_assets
 
 TERMINAL = ("succeeded", "failed", "canceled", "expired")
-KEY_LIFETIME = 24 * 3600
-"""Seconds that an Idempotency-Key stays taken (Comfy API v2)."""
-
 DISPATCH_SECONDS = 60.0
 """A job without a call after this time was never dispatched; spawning takes milliseconds."""
 
@@ -48,6 +50,8 @@ class Jobs:
         self._catalogue_key = catalogue_key
         self._timeout = timeout
         self._clock = clock
+        self._index = JobIndex(store)
+        self._keys = KeyClaims(store, "job", clock)
 
     async def submit(
         self,
@@ -56,22 +60,31 @@ class Jobs:
         job_id: str | None = None,
         idempotency_key: str | None = None,
         extra_data: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        webhook_url: str | None = None,
+        files: Mapping[str, str] | None = None,
+        on_stored: Callable[[str], Awaitable[None]] | None = None,
     ) -> dict[str, Any]:
-        """Accepts a job and dispatches it. Raises ApiError 422; a job so refused leaves its Idempotency-Key free."""
+        """Accepts a job and dispatches it. `files`: hashes of staged files that no asset stands for, by their names.
+        `on_stored` is told the job's id before it is dispatched; when it fails, the job never runs.
+
+        Raises ApiError 413 or 422; a job so refused leaves its Idempotency-Key free.
+        """
         checked = check_workflow(workflow, await self._known_classes())
-        files, names = await self._staged(checked)
-        await self._claim_key(idempotency_key, job_id)
+        payload = _payload(checked)
+        staged, names = await self._staged(checked)
+        await self._keys.claim(idempotency_key)
         job: dict[str, Any] = {
             "id": job_id or str(uuid.uuid4()),
             "created": self._clock(),
             "workflow": replace_assets(checked, names),
-            "files": files,
+            "files": {**(files or {}), **staged},
             "timeout": self._timeout,
-            "payload_sha256": hashlib.sha256(json.dumps(checked, sort_keys=True).encode()).hexdigest(),
+            "metadata": dict(metadata or {}),
+            "payload_sha256": hashlib.sha256(payload).hexdigest(),
         }
         if not await self._store.put_if_absent(f"job:{job['id']}", job):
-            if idempotency_key is not None:
-                await self._store.pop(f"key:{idempotency_key}")
+            await self._keys.release(idempotency_key)
             raise ApiError(
                 422,
                 "idempotency_key_reuse",
@@ -79,7 +92,14 @@ class Jobs:
             )
         if extra_data:
             await self._store.put(f"extra_data:{job['id']}", dict(extra_data))
+        if webhook_url is not None:
+            pending = {"url": webhook_url, "state": "pending", "attempts": 0, "error": None}
+            await self.note_webhook(job["id"], pending)
+        entry = {name: job[name] for name in ("id", "created", "metadata")}
         # From here on the outcome of a failure is unknown: the key stays taken, and the job can be looked up.
+        await self._index.append(entry)
+        if on_stored is not None:
+            await on_stored(job["id"])
         call_id = await self._dispatcher.dispatch(job["id"])
         await self._store.put(f"call:{job['id']}", call_id)
         return await self.get(job["id"])
@@ -94,33 +114,31 @@ class Jobs:
         for reference in asset_references(workflow):
             info = reference.get("info")
             asset_id = info.get("id") if isinstance(info, dict) else None
-            asset = await self._store.get(f"asset:{asset_id}") if isinstance(asset_id, str) else None
-            if asset is None or not isinstance(asset_id, str):
-                raise ApiError(422, "missing_asset", f"There is no asset {asset_id!r}.", {"id": asset_id})
+            if not isinstance(asset_id, str) or known_id(asset_id) != asset_id:
+                raise ApiError(422, "missing_asset", "A core/ASSET reference holds no id of an asset.")
+            if asset_id in names:
+                continue
+            if len(names) >= FILES:
+                raise ApiError(422, "invalid_workflow", f"The workflow refers to more than {FILES} assets.")
+            asset = await self._store.get(f"asset:{asset_id}")
+            if asset is None or asset["expires_at"] < timestamp(self._clock()):
+                raise ApiError(422, "missing_asset", f"There is no asset {asset_id}.", {"id": asset_id})
             suffix = PurePosixPath(asset["file_path"] or "").suffix.lower()
             names[asset_id] = asset_id + (suffix if re.fullmatch(r"\.[a-z0-9]{1,16}", suffix) else "")
             files[names[asset_id]] = asset["hash"]
         return files, names
 
-    async def _claim_key(self, key: str | None, job_id: str | None) -> None:
-        if key is None:
-            return
-        held = await self._store.get(f"key:{key}")
-        if held is not None and held["until"] < self._clock():
-            await self._store.pop(f"key:{key}")
-        claim = {"job": job_id, "until": self._clock() + KEY_LIFETIME}
-        if not await self._store.put_if_absent(f"key:{key}", claim):
-            raise ApiError(422, "idempotency_key_reuse", "This Idempotency-Key was used before.")
-
     async def _stored(self, job_id: str) -> dict[str, Any]:
-        job = await self._store.get(f"job:{job_id}")
+        known = known_id(job_id)
+        job = None if known is None else await self._store.get(f"job:{known}")
         if job is None or job["created"] + RETENTION < self._clock():
-            raise ApiError(404, "not_found", f"There is no job {job_id}.")
+            raise ApiError(404, "not_found", f"There is no job {job_id[:60]}.")
         return job
 
     async def state(self, job_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """The stored job and its present state, a lost worker noticed. Raises ApiError 404."""
         job = await self._stored(job_id)
+        job_id = job["id"]
         state = await self._store.get(f"state:{job_id}")
         if state is not None and state["status"] in TERMINAL:
             return job, state
@@ -179,6 +197,7 @@ class Jobs:
         """The job with what Comfy API v2 has no place for."""
         job, state = await self.state(job_id)
         metrics = state["metrics"]
+        webhook = await self.webhook(job["id"])
         return {
             "job": shown(job, state),
             "payloadSha256": job["payload_sha256"],
@@ -189,7 +208,62 @@ class Jobs:
                 "coldStartMs": metrics["cold_start_ms"],
                 "executionMs": metrics["execution_ms"],
             },
+            "webhook": None
+            if webhook is None
+            else {"state": webhook["state"], "attempts": webhook["attempts"], "error": webhook["error"]},
         }
+
+    async def webhook(self, job_id: str) -> dict[str, Any] | None:
+        """`url`, `state` (pending, delivered, failed), `attempts`, `error` of the job's webhook."""
+        return await self._store.get(f"webhook:{job_id}")
+
+    async def note_webhook(self, job_id: str, webhook: Mapping[str, Any]) -> None:
+        """Keeps how the delivery of a job's webhook stands."""
+        await self._store.put(f"webhook:{job_id}", dict(webhook))
+
+    async def page(
+        self,
+        *,
+        limit: int,
+        before: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        statuses: Collection[str] = (),
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Up to `limit` jobs, the newest first, that carry all `labels` and have one of `statuses` (any without).
+
+        `before` is the position that an earlier page ended at, which jobs that came since do not move. The second
+        value is where the next page begins, None after the last one. A page may be short, or empty, and not the last.
+        """
+        jobs: list[dict[str, Any]] = []
+        asked: list[dict[str, Any]] = []
+        scanned, oldest = 0, self._clock() - RETENTION
+        async for position, entry in self._index.newest_first(before, SCANNED_PER_PAGE):
+            if entry["created"] < oldest:
+                break
+            scanned += 1
+            if all(entry["metadata"].get(key) == value for key, value in (labels or {}).items()):
+                asked.append(entry)
+            is_last = scanned == SCANNED_PER_PAGE
+            if len(asked) == limit - len(jobs) or is_last:
+                jobs += await self._listed(asked, statuses)
+                asked = []
+            if len(jobs) == limit or is_last:
+                return jobs, position if position > 0 else None
+        return jobs + await self._listed(asked, statuses), None
+
+    async def _listed(
+        self, entries: Sequence[Mapping[str, Any]], statuses: Collection[str]
+    ) -> list[dict[str, Any]]:
+        found = await asyncio.gather(*(self.state(entry["id"]) for entry in entries), return_exceptions=True)
+        jobs: list[dict[str, Any]] = []
+        for result in found:
+            if isinstance(result, ApiError):
+                continue
+            if isinstance(result, BaseException):
+                raise result
+            if not statuses or result[1]["status"] in statuses:
+                jobs.append(shown_listed(*result))
+        return jobs
 
     async def workflow(self, job_id: str) -> dict[str, Any]:
         """The workflow that the job ran."""
@@ -201,7 +275,8 @@ class Jobs:
 
     async def cancel(self, job_id: str) -> dict[str, Any]:
         """Stops a job; one that has ended stays as it is."""
-        _, state = await self.state(job_id)
+        job, state = await self.state(job_id)
+        job_id = job["id"]
         if state["status"] not in TERMINAL:
             await self._store.put(f"cancel:{job_id}", True)
             call_id = await self._store.get(f"call:{job_id}")
@@ -224,6 +299,27 @@ def _waiting() -> dict[str, Any]:
     }
 
 
+def _payload(workflow: Workflow) -> bytes:
+    payload = json.dumps(workflow, sort_keys=True).encode()
+    if len(payload) > WORKFLOW_BYTES:
+        message = f"A workflow may have {WORKFLOW_BYTES} bytes; upload files as assets."
+        raise ApiError(413, "payload_too_large", message)
+    return payload
+
+
+def shown_listed(job: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    """A job as an item of the list, in the shape that the official SDKs read."""
+    updated = state["completed"] or state["started"] or job["created"]
+    return {
+        "id": job["id"],
+        "status": state["status"],
+        "create_time": timestamp(job["created"]),
+        "update_time": timestamp(updated),
+        "deployment_id": None,
+        "metadata": job.get("metadata", {}),
+    }
+
+
 def shown(job: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
     """A job in the shape of Comfy API v2."""
     path = f"/api/v2/jobs/{job['id']}"
@@ -239,6 +335,7 @@ def shown(job: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
         "outputs": [shown_output(output) for output in state["outputs"]],
         "error": state["error"],
         "metrics": state["metrics"],
+        "metadata": job.get("metadata", {}),
         "urls": {"self": path, "events": f"{path}/events", "cancel": f"{path}/cancel"},
     }
 

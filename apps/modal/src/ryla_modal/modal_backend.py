@@ -72,3 +72,14 @@ class SpawnDispatcher:
         except Exception as error:  # what the worker raised, or that it could not start
             return CallOutcome("lost", f"{type(error).__name__}: {error}")
         return CallOutcome("done")
+
+
+class SpawnNotifier:
+    """Spawns the function that waits for a job's end and tells its webhook."""
+
+    def __init__(self, spawn: Callable[[str], Awaitable[Any]]) -> None:
+        self._spawn = spawn
+
+    async def watch(self, job_id: str) -> None:
+        """Queues it."""
+        await self._spawn(job_id)

@@ -43,6 +43,8 @@ class Settings:
     auth: Auth = "modal-proxy"
     comfyui_version: str = COMFYUI_VERSION
     custom_nodes: tuple[Mapping[str, str], ...] = (RES4LYF,)
+    models: tuple[Mapping[str, Any], ...] = ()
+    """Directory, filename, size and sha256 of what the workflow loads; nothing for the generic app."""
     gpu: tuple[str, ...] = ("L40S", "A100-80GB")
     cpu: float = 4
     memory: int = 16_384
@@ -82,7 +84,7 @@ class Settings:
     def from_json(cls, text: str) -> Settings:
         """The settings that `to_json` wrote."""
         document = json.loads(text)
-        for name in ("custom_nodes", "gpu"):
+        for name in ("custom_nodes", "models", "gpu"):
             document[name] = tuple(document[name])
         return cls(**document)
 
@@ -140,6 +142,10 @@ def endpoint_settings(name: str, endpoints: Path, schema: Path) -> Settings:
         auth=document.get("providers", {}).get("modal", {}).get("auth", defaults.auth),
         comfyui_version=document.get("comfyui", {}).get("version", defaults.comfyui_version),
         custom_nodes=tuple(document.get("customNodes", ())),
+        models=tuple(
+            {key: model[key] for key in ("directory", "filename", "size", "sha256")}
+            for model in document.get("models", ())
+        ),
         gpu=tuple(document.get("gpu", ("L4",))),
         cpu=document.get("cpu", 2),
         memory=document.get("memory", 8192),

@@ -7,7 +7,7 @@ import mimetypes
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,6 +142,7 @@ def new_asset(
     *,
     expires_in: float | None = None,
     job_id: str | None = None,
+    tags: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The record of an asset: an id of its own over bytes that are shared by content."""
     now = time.time()
@@ -154,6 +155,7 @@ def new_asset(
         "created_at": timestamp(now),
         "expires_at": timestamp(now + (expires_in or RETENTION)),
         "job_id": job_id,
+        "tags": list(tags),
     }
 
 

@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from .api_error import ApiError
+from .limits import JSON_DEPTH, NODES
+from .request_body import is_deeper_than
+from .request_values import leads_out
 
-MAXIMUM_NODES = 20_000
-MAXIMUM_DEPTH = 64
-"""Levels of lists and objects; widgets nest a handful."""
+LOADED_FILES = ("audio", "file", "image", "latent", "mask", "video")
+"""Inputs of the Load… nodes that name a file of ComfyUI's input folder."""
 
 Workflow = dict[str, Any]
 
@@ -31,12 +33,13 @@ def check_workflow(value: Any, known_classes: Collection[str] | None) -> Workflo
             "This is a workflow as ComfyUI's page saves it; export it with Save (API Format).",
         )
     workflow: Workflow = value
-    if _is_deeper_than(workflow, MAXIMUM_DEPTH):
-        raise ApiError(422, "invalid_workflow", f"The workflow is nested deeper than {MAXIMUM_DEPTH} levels.")
-    if len(workflow) > MAXIMUM_NODES:
-        raise ApiError(422, "invalid_workflow", f"The workflow has more than {MAXIMUM_NODES} nodes.")
+    if is_deeper_than(workflow):
+        raise ApiError(422, "invalid_workflow", f"The workflow is nested deeper than {JSON_DEPTH} levels.")
+    if len(workflow) > NODES:
+        raise ApiError(422, "invalid_workflow", f"The workflow has more than {NODES} nodes.")
     for node_id, node in workflow.items():
         _check_node(workflow, node_id, node, known_classes)
+    _check_cycles(workflow)
     return workflow
 
 
@@ -55,9 +58,48 @@ def _check_node(workflow: Workflow, node_id: str, node: Any, known_classes: Coll
         raise node_error(node_id, class_type, "unknown_node_class", text)
     inputs: Mapping[str, Any] = node["inputs"]
     for name, value in inputs.items():
-        if is_link(value) and value[0] not in workflow:
-            text = f"Node {node_id} ({class_type}), input {name}: linked to node {value[0]}, which does not exist."
+        if is_link(value) and (value[0] not in workflow or value[1] < 0):
+            end = f"node {value[0]}" if value[1] >= 0 else f"output {value[1]} of node {value[0]}"
+            text = f"Node {node_id} ({class_type}), input {name}: linked to {end}, which does not exist."
             raise node_error(node_id, class_type, "dangling_link", text)
+        if isinstance(value, str) and _names_file(class_type, name) and leads_out(value):
+            text = f"Node {node_id} ({class_type}), input {name}: the file name leads out of its folder."
+            raise node_error(node_id, class_type, "unsafe_path", text)
+
+
+def _names_file(class_type: str, name: str) -> bool:
+    """Whether an input is the name of a file, as far as names tell; ComfyUI checks each when it opens it."""
+    if name in ("filename_prefix", "subfolder", "filename") or name.endswith("_name"):
+        return True
+    return class_type.startswith("Load") and name in LOADED_FILES
+
+
+def _check_cycles(workflow: Workflow) -> None:
+    """ComfyUI would run into its recursion limit."""
+    done = set[str]()
+    for start in workflow:
+        if start in done:
+            continue
+        path = {start: None}
+        stack = [(start, _sources(workflow, start))]
+        while stack:
+            node_id, sources = stack[-1]
+            source = next(sources, None)
+            if source is None:
+                stack.pop()
+                path.pop(node_id)
+                done.add(node_id)
+            elif source in path:
+                class_type: str = workflow[source]["class_type"]
+                text = f"Node {source} ({class_type}) is linked to itself, directly or through others."
+                raise node_error(source, class_type, "cyclic_link", text)
+            elif source not in done:
+                path[source] = None
+                stack.append((source, _sources(workflow, source)))
+
+
+def _sources(workflow: Workflow, node_id: str) -> Iterator[str]:
+    return (value[0] for value in workflow[node_id]["inputs"].values() if is_link(value))
 
 
 def node_error(node_id: str, class_type: str | None, kind: str, message: str) -> ApiError:
@@ -74,20 +116,6 @@ def is_link(value: Any) -> bool:
         and isinstance(value[0], str)
         and isinstance(value[1], int)
     )
-
-
-def _is_deeper_than(value: Any, levels: int) -> bool:
-    level = [value]
-    for _ in range(levels):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return False
-    return True
 
 
 def asset_references(value: Any) -> Iterator[dict[str, Any]]:

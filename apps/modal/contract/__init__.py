@@ -1,0 +1,1 @@
+"""`npm run test:contract`: the gateway against the published contract and the official SDKs."""
