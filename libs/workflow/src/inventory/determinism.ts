@@ -9,7 +9,7 @@ import { findClass, type ObjectInfo } from '../object-info.ts';
  *   GPUs by rounding only.
  * - `device-noise`: the sampler draws noise on the GPU; a seed gives another picture on another kind of GPU.
  * - `remote`: a partner's service computes it and promises nothing.
- * - `unknown`: a custom node samples, and nothing is known about it.
+ * - `unknown`: a custom node samples, or the sampler's name comes from another node; nothing is known about it.
  */
 export type DeterminismClass = 'exact' | 'cpu-noise' | 'device-noise' | 'remote' | 'unknown';
 
@@ -99,7 +99,8 @@ const WHY: Readonly<Record<DeterminismClass, string>> = {
   exact: 'No node draws noise.',
   'cpu-noise': 'Noise is drawn on the CPU: a seed means the same on every machine.',
   'device-noise': 'The sampler draws noise on the GPU: a seed gives another picture on another kind of GPU.',
-  unknown: 'A node that is not known here has a seed or a sampler of its own.',
+  unknown:
+    'A node that is not known here has a seed or a sampler of its own, or decides which sampler is used.',
   remote: "A partner's service computes it: nothing is promised.",
 };
 
@@ -139,6 +140,8 @@ function nodeDeterminism(
   if (device === 'cpu') return 'cpu-noise';
   const sampler = inputs['sampler_name'];
   if (typeof sampler === 'string') return samplerDeterminism(sampler);
+  // Another node decides which one: nothing is promised until it is known.
+  if (sampler !== undefined) return 'unknown';
   if (name === 'RandomNoise' || name === 'SamplerCustom') return 'cpu-noise';
   const hasSeed = Object.keys(inputs).some((input) => /(?:^|_)seed$/.test(input));
   return hasSeed && findClass(core, name) === undefined ? 'unknown' : 'exact';
