@@ -1,4 +1,4 @@
-import type { Clock } from '../src/retry.ts';
+import { type Clock, sleepBy } from '../src/clock.ts';
 
 /** A clock that runs so many times as fast as the machine's, so that minutes of backoff pass in seconds. */
 export function fastClock(
@@ -9,7 +9,7 @@ export function fastClock(
   const began = Date.now();
   let jumped = 0;
   const monotonic = (): number => (performance.now() - startedAt) * factor;
-  const clock = {
+  const clock: Clock & { jump(milliseconds: number): void } = {
     now: () => began + monotonic() + jumped,
     monotonic,
     random,
@@ -22,19 +22,7 @@ export function fastClock(
       if (options?.background === true) timer.unref();
       return () => clearTimeout(timer);
     },
-    sleep: (milliseconds: number, signal: AbortSignal) =>
-      new Promise<void>((resolve, reject) => {
-        signal.throwIfAborted();
-        const stop = (): void => {
-          clearTimeout(timer);
-          reject(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)));
-        };
-        const timer = setTimeout(() => {
-          signal.removeEventListener('abort', stop);
-          resolve();
-        }, milliseconds / factor);
-        signal.addEventListener('abort', stop, { once: true });
-      }),
+    sleep: (milliseconds: number, signal: AbortSignal) => sleepBy(clock, milliseconds, signal),
   };
   return clock;
 }

@@ -214,8 +214,16 @@ export function adapterFor(resolved: ResolvedConfig, provider: Provider, endpoin
     : cloudAdapter(resolved, provider, endpoint);
 }
 
-function localAdapter({ root }: ResolvedConfig, provider: Provider, endpoint: EndpointConfig): Adapter {
-  const clouds = readLocalClouds(root);
+/** Address of an endpoint's gateway on Modal. */
+export function gatewayUrl(resolved: ResolvedConfig, endpoint: string): string {
+  const label = gatewayLabel(endpoint);
+  return resolved.target === 'local'
+    ? localWebUrl(readLocalClouds(resolved.root), label)
+    : `https://${required(resolved, 'modalWorkspace')}--${label}.modal.run`;
+}
+
+function localAdapter(resolved: ResolvedConfig, provider: Provider, endpoint: EndpointConfig): Adapter {
+  const clouds = readLocalClouds(resolved.root);
   if (provider === 'runpod') {
     const { apiUrl, apiKey } = clouds.runpod;
     return runpod({ endpointId: endpoint.providers.runpod.endpointId ?? endpoint.name, apiKey, apiUrl });
@@ -223,7 +231,7 @@ function localAdapter({ root }: ResolvedConfig, provider: Provider, endpoint: En
   const { proxyKey: key, proxySecret: secret } = clouds.modal;
   const token = clouds.environment['RYLA_API_TOKEN'] ?? '';
   return modal({
-    baseUrl: localWebUrl(clouds, gatewayLabel(endpoint.name)),
+    baseUrl: gatewayUrl(resolved, endpoint.name),
     auth:
       endpoint.providers.modal.auth === 'modal-proxy'
         ? { type: 'modal-proxy', key, secret }
@@ -246,7 +254,7 @@ function cloudAdapter(resolved: ResolvedConfig, provider: Provider, endpoint: En
     return runpod({ endpointId, apiKey: value('runpodApiKey'), claims });
   }
   return modal({
-    baseUrl: `https://${value('modalWorkspace')}--${gatewayLabel(endpoint.name)}.modal.run`,
+    baseUrl: gatewayUrl(resolved, endpoint.name),
     auth:
       endpoint.providers.modal.auth === 'modal-proxy'
         ? { type: 'modal-proxy', key: value('modalProxyKey'), secret: value('modalProxySecret') }

@@ -107,10 +107,19 @@ export class ComfyUIServiceError extends Error {
 
   /** The same error with more of its context filled in; what is known already stays. */
   within(context: ErrorContext): ComfyUIServiceError {
-    return new ComfyUIServiceError(this.code, this.message, {
+    return this.with({
       jobId: this.jobId ?? context.jobId,
       endpoint: this.endpoint ?? context.endpoint,
       backend: this.backend ?? context.backend,
+    });
+  }
+
+  /** The same error with these parts of its context in place of its own. */
+  with(changes: ErrorContext): ComfyUIServiceError {
+    return new ComfyUIServiceError(this.code, this.message, {
+      jobId: this.jobId,
+      endpoint: this.endpoint,
+      backend: this.backend,
       nodeId: this.nodeId,
       classType: this.classType,
       details: this.details,
@@ -119,6 +128,7 @@ export class ComfyUIServiceError extends Error {
       retryAfterMs: this.retryAfterMs,
       accepted: this.accepted,
       cause: this.cause,
+      ...changes,
     });
   }
 }

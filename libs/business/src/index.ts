@@ -91,7 +91,7 @@ export {
   type SpendLimitOptions,
   spentIn,
 } from './policy/spend-limit.ts';
-export { type Clock, systemClock } from './retry.ts';
+export { type Clock, systemClock } from './clock.ts';
 export {
   type BareWorkflow,
   type ComfyUIService,

@@ -49,6 +49,15 @@ export interface JobSnapshot {
   readonly movedTo?: ProviderRef | undefined;
 }
 
+/** A snapshot of which only the status is known. */
+export const NOTHING_KNOWN = {
+  queuePosition: undefined,
+  progress: undefined,
+  outputs: [],
+  error: undefined,
+  timings: { queueMs: null, coldStartMs: null, executionMs: null },
+} as const satisfies Omit<JobSnapshot, 'status'>;
+
 /** What can be heard of a job. The stream ends with exactly one `finished`. */
 export type JobEvent =
   | { readonly type: 'queued'; readonly position: number | undefined }

@@ -9,7 +9,8 @@ import { ComfyUIServiceError } from './errors.ts';
 /** Where `npm run clouds` says how the local clouds are reached, from the root of the workspace. */
 export const LOCAL_CLOUDS_FILE = '.local-clouds/environment.json';
 
-const localClouds = z.object({
+/** What `local-clouds` prints when it is ready, as far as callers need it. */
+export const localClouds = z.object({
   modal: z.object({
     serverUrl: z.url(),
     webUrl: z.url(),

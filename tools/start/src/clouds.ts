@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 
+import { localClouds } from '@ryla/business/local-clouds';
 import type { EndpointConfig } from '@ryla/workflow';
 import { request } from 'undici';
 import { z } from 'zod';
@@ -14,16 +15,7 @@ import { endGroup, runProcess } from './child-process.ts';
 import type { PythonEnvironment } from './python-environment.ts';
 
 /** What the Python command `local-clouds` prints when it is ready. */
-const description = z.object({
-  modal: z.object({
-    serverUrl: z.string(),
-    webUrl: z.string(),
-    workspace: z.string(),
-    proxyKey: z.string(),
-    proxySecret: z.string(),
-  }),
-  runpod: z.object({ apiUrl: z.string(), apiKey: z.string() }),
-  environment: z.record(z.string(), z.string()),
+const description = localClouds.extend({
   engine: z.record(z.string(), z.string()),
   stateDir: z.string(),
 });

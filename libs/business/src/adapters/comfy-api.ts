@@ -24,6 +24,7 @@ import type { JobFile, JobProgress, JobSnapshot, JobSubmission } from '../job.ts
 import { multipart } from '../multipart.ts';
 import { JobOutput } from '../output.ts';
 import { fetchForeign, remoteContent, type RemoteContentOptions } from '../remote-content.ts';
+import { jsonOrUndefined, notAccepted, parsedAnswer } from './answer.ts';
 
 /** Options of {@link comfyApi}. */
 export interface ComfyApiOptions {
@@ -226,7 +227,7 @@ export function comfyApi(options: ComfyApiOptions): Adapter {
         if (!ComfyUIServiceError.isInstance(error) || error.code !== 'invalid_input_file') throw error;
         // The server may have dropped what an earlier job uploaded: the next attempt uploads it again.
         for (const key of reused) assets.forget(key);
-        throw reused.length === 0 ? error : withRetry(error);
+        throw reused.length === 0 ? error : error.with({ retryable: true });
       }
     },
     async status(ref, callOptions) {
@@ -289,39 +290,8 @@ function withAssets({ workflow }: JobSubmission, assets: ReadonlyMap<string, Jso
   return changed;
 }
 
-function notAccepted(error: unknown): never {
-  if (!ComfyUIServiceError.isInstance(error)) throw error;
-  throw new ComfyUIServiceError(error.code, error.message, { ...contextOf(error), accepted: 'no' });
-}
-
-function withRetry(error: ComfyUIServiceError): ComfyUIServiceError {
-  return new ComfyUIServiceError(error.code, error.message, {
-    ...contextOf(error),
-    accepted: error.accepted,
-    retryable: true,
-  });
-}
-
-function contextOf({
-  nodeId,
-  details,
-  hint,
-  retryable,
-  retryAfterMs,
-  cause,
-}: ComfyUIServiceError): ErrorContext {
-  return { nodeId, details, hint, retryable, retryAfterMs, cause };
-}
-
 function parsed<T>(schema: z.ZodType<T>, value: unknown): T {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw new ComfyUIServiceError(
-    'invalid_response',
-    `The backend's answer has an unexpected shape: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`,
-    { cause: result.error, accepted: 'unknown' },
-  );
+  return parsedAnswer(schema, value, "The backend's answer");
 }
 
 function snapshotOf(answer: Job, toOutput: (description: z.infer<typeof output>) => JobOutput): JobSnapshot {
@@ -411,14 +381,6 @@ function nodeOf(details: unknown): string | undefined {
   if (shape.success) return shape.data.node_id;
   const errors = z.object({ node_errors: z.record(z.string(), z.unknown()) }).safeParse(details);
   return errors.success ? Object.keys(errors.data.node_errors)[0] : undefined;
-}
-
-function jsonOrUndefined(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** Reads server-sent events; those of unknown kinds or shapes are passed over, as the contract asks. */

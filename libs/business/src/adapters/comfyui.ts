@@ -8,14 +8,15 @@ import { z } from 'zod';
 
 import type { Adapter, AdapterEvent, CallOptions, ProviderRef } from '../adapter.ts';
 import { AssetCache, untilAborted } from '../asset-cache.ts';
-import { ComfyUIServiceError, type ErrorContext } from '../errors.ts';
+import { ComfyUIServiceError } from '../errors.ts';
 import { contentOf, contentTypeOf, type FileContent } from '../file-content.ts';
 import { createHttpClient, type HttpClient, type HttpRequest, readJson } from '../http.ts';
-import { isTerminal, type JobFile, type JobSnapshot, type JobSubmission } from '../job.ts';
+import { isTerminal, type JobFile, type JobSnapshot, type JobSubmission, NOTHING_KNOWN } from '../job.ts';
 import { LruMap } from '../lru-map.ts';
 import { multipart } from '../multipart.ts';
 import { JobOutput } from '../output.ts';
 import { fetchForeign, remoteContent, type RemoteContentOptions } from '../remote-content.ts';
+import { notAccepted, parsedAnswer } from './answer.ts';
 import { nodeErrors, nodeFailure, nodeMessages, refusal } from './comfyui-errors.ts';
 import { reportedOutputs, type ReportedOutput } from './comfyui-outputs.ts';
 import { type PromptNodes, RunProgress } from './comfyui-progress.ts';
@@ -277,8 +278,8 @@ export function comfyui(options: ComfyUIOptions): Adapter {
     const place = await placeInQueue(id, callOptions);
     if (place !== undefined) {
       const job = jobs.get(id) ?? remember(id, place.nodes, false);
-      if (place.position > 0) return { ...EMPTY, status: 'queued', queuePosition: place.position };
-      return { ...EMPTY, status: statusOf(job), progress: job.progress?.snapshot() };
+      if (place.position > 0) return { ...NOTHING_KNOWN, status: 'queued', queuePosition: place.position };
+      return { ...NOTHING_KNOWN, status: statusOf(job), progress: job.progress?.snapshot() };
     }
     const late = await history(id, callOptions);
     if (late !== undefined) return finalSnapshot(id, late);
@@ -288,10 +289,10 @@ export function comfyui(options: ComfyUIOptions): Adapter {
         hint: 'Its history is in memory: a restart forgets it, and so do 10,000 later jobs.',
       });
     ended(id);
-    if (job.cancel !== undefined) return { ...EMPTY, status: 'canceled' };
+    if (job.cancel !== undefined) return { ...NOTHING_KNOWN, status: 'canceled' };
     const message = `ComfyUI at ${base.host} no longer knows job ${id}: it was restarted, or its queue was cleared.`;
     return {
-      ...EMPTY,
+      ...NOTHING_KNOWN,
       status: 'failed',
       error: new ComfyUIServiceError('worker_lost', message, { retryable: true }),
     };
@@ -319,7 +320,7 @@ export function comfyui(options: ComfyUIOptions): Adapter {
     const at = (name: string): number | undefined => timestamped.safeParse(told(name)).data?.timestamp;
     const [start, end] = [at('execution_start'), at('execution_success') ?? at('execution_error')];
     const known = {
-      ...EMPTY,
+      ...NOTHING_KNOWN,
       timings: {
         queueMs:
           job?.startedAt === undefined || job.acceptedAt === undefined
@@ -420,7 +421,7 @@ export function comfyui(options: ComfyUIOptions): Adapter {
       // The server may have lost what an earlier job uploaded: the next attempt uploads it again.
       const lost = [...reused].filter(([name]) => error.message.includes(name));
       for (const [, key] of lost) uploads.forget(key);
-      throw lost.length === 0 ? error : withContext(error, { retryable: true, accepted: 'no' });
+      throw lost.length === 0 ? error : error.with({ retryable: true, accepted: 'no' });
     }
   }
 
@@ -503,14 +504,6 @@ export function comfyui(options: ComfyUIOptions): Adapter {
   };
 }
 
-const EMPTY = {
-  queuePosition: undefined,
-  progress: undefined,
-  outputs: [],
-  error: undefined,
-  timings: { queueMs: null, coldStartMs: null, executionMs: null },
-} as const satisfies Omit<JobSnapshot, 'status'>;
-
 function idOf(ref: ProviderRef): string {
   return ref['id'] ?? '';
 }
@@ -580,23 +573,6 @@ function takenAlready(jobId: string): ComfyUIServiceError {
   });
 }
 
-function notAccepted(error: unknown): never {
-  throw ComfyUIServiceError.isInstance(error) ? withContext(error, { accepted: 'no' }) : error;
-}
-
-function withContext(error: ComfyUIServiceError, changes: ErrorContext): ComfyUIServiceError {
-  const { nodeId, classType, details, hint, retryable, retryAfterMs, accepted: taken, cause } = error;
-  const context = { nodeId, classType, details, hint, retryable, retryAfterMs, accepted: taken, cause };
-  return new ComfyUIServiceError(error.code, error.message, { ...context, ...changes });
-}
-
 function parsed<T>(schema: z.ZodType<T>, value: unknown): T {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw new ComfyUIServiceError(
-    'invalid_response',
-    `ComfyUI's answer has an unexpected shape: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`,
-    { cause: result.error, accepted: 'unknown' },
-  );
+  return parsedAnswer(schema, value, "ComfyUI's answer");
 }

@@ -11,9 +11,10 @@ import type { Base64Json } from '../base64-json.ts';
 import { ComfyUIServiceError, type ErrorCode } from '../errors.ts';
 import { contentTypeOf } from '../file-content.ts';
 import { createHttpClient, excerpt, type HttpClient, readBase64Json, readText, retryAfter } from '../http.ts';
-import type { JobSnapshot, JobSubmission } from '../job.ts';
+import { type JobSnapshot, type JobSubmission, NOTHING_KNOWN } from '../job.ts';
 import { LruMap } from '../lru-map.ts';
 import { JobOutput } from '../output.ts';
+import { jsonOrUndefined } from './answer.ts';
 import { type ModalAuth, modalHeaders } from './modal.ts';
 
 /** Options of {@link generateImage}. */
@@ -127,7 +128,7 @@ export function generateImage(options: GenerateImageOptions): Adapter {
         open.delete(job.jobId);
         throw error;
       }
-      end(job.jobId, { ...EMPTY, status: 'failed', error: resultLost(error) });
+      end(job.jobId, { ...NOTHING_KNOWN, status: 'failed', error: resultLost(error) });
       return;
     }
     if (call.kept !== undefined) void poll(job.jobId, call);
@@ -161,7 +162,7 @@ export function generateImage(options: GenerateImageOptions): Adapter {
       const failed = await failureOf(response, now());
       if (!failed.isOfJob) throw failed.error;
       const status = failed.error.code === 'canceled' ? 'canceled' : 'failed';
-      end(id, { ...EMPTY, status, error: status === 'failed' ? failed.error : undefined });
+      end(id, { ...NOTHING_KNOWN, status, error: status === 'failed' ? failed.error : undefined });
     }
   }
 
@@ -214,7 +215,7 @@ export function generateImage(options: GenerateImageOptions): Adapter {
         void poll(id, call);
         throw error;
       }
-      return { ...EMPTY, status: 'running' };
+      return { ...NOTHING_KNOWN, status: 'running' };
     },
     async cancel(ref, { signal }: CallOptions) {
       await Promise.resolve();
@@ -229,7 +230,7 @@ export function generateImage(options: GenerateImageOptions): Adapter {
             hint: 'Stop it in Modal, or deploy the API and use the modal adapter.',
           },
         );
-      end(idOf(ref), { ...EMPTY, status: 'canceled' });
+      end(idOf(ref), { ...NOTHING_KNOWN, status: 'canceled' });
       call.hangUp.abort(new Error('canceled'));
     },
     provider: 'modal',
@@ -240,14 +241,6 @@ export function generateImage(options: GenerateImageOptions): Adapter {
     },
   };
 }
-
-const EMPTY = {
-  queuePosition: undefined,
-  progress: undefined,
-  outputs: [],
-  error: undefined,
-  timings: { queueMs: null, coldStartMs: null, executionMs: null },
-} as const satisfies Omit<JobSnapshot, 'status'>;
 
 function idOf(ref: ProviderRef): string {
   return ref['id'] ?? '';
@@ -265,12 +258,12 @@ function succeeded({ value, content }: Base64Json): JobSnapshot {
   const parsed = answer.safeParse(value);
   if (!parsed.success) {
     const message = 'The function answered without pictures.';
-    return { ...EMPTY, status: 'failed', error: new ComfyUIServiceError('output_missing', message) };
+    return { ...NOTHING_KNOWN, status: 'failed', error: new ComfyUIServiceError('output_missing', message) };
   }
   const found =
     'images' in parsed.data ? parsed.data.images : [parsed.data.image].filter((image) => image !== null);
   return {
-    ...EMPTY,
+    ...NOTHING_KNOWN,
     status: 'succeeded',
     outputs: found.map((entry, index) => toOutput(entry, index, content)),
   };
@@ -348,13 +341,5 @@ function refusalCode(statusCode: number, code: string | undefined): ErrorCode {
       return code === 'invalid_request' ? 'invalid_input' : 'invalid_workflow';
     default:
       return statusCode === 400 ? 'invalid_input' : 'backend_error';
-  }
-}
-
-function jsonOrUndefined(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

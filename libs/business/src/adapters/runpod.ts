@@ -26,6 +26,7 @@ import {
   remoteContent,
   type RemoteContentOptions,
 } from '../remote-content.ts';
+import { jsonOrUndefined, parsedAnswer } from './answer.ts';
 import { RUNPOD_LIMITS } from './runpod-limits.ts';
 
 /** Options of {@link runpod}. */
@@ -352,14 +353,7 @@ function tooLarge(job: JobSubmission, size: number): ComfyUIServiceError {
 }
 
 function parsed<T>(schema: z.ZodType<T>, value: unknown): T {
-  const checked = schema.safeParse(value);
-  if (checked.success) return checked.data;
-  const [issue] = checked.error.issues;
-  throw new ComfyUIServiceError(
-    'invalid_response',
-    `RunPod's answer has an unexpected shape: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`,
-    { cause: checked.error, accepted: 'unknown' },
-  );
+  return parsedAnswer(schema, value, "RunPod's answer");
 }
 
 function snapshotOf(answer: Envelope, contentOfFile: ContentOfFile): JobSnapshot {
@@ -497,14 +491,6 @@ function plainFailure(message: string): ComfyUIServiceError {
 
 function codeOf(code: string): ErrorCode {
   return CODES.has(code) ? (code as ErrorCode) : 'backend_error';
-}
-
-function jsonOrUndefined(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 async function refusal(response: Dispatcher.ResponseData, now: number): Promise<ComfyUIServiceError> {

@@ -1,7 +1,7 @@
 import { ComfyUIServiceError } from '../errors.ts';
 import type { JobSnapshot } from '../job.ts';
 import { isTerminal } from '../job.ts';
-import type { Clock } from '../retry.ts';
+import type { Clock } from '../clock.ts';
 import { BinaryHeap, type HeapEntry } from './binary-heap.ts';
 import { onAbort } from './on-abort.ts';
 import { AFTER_FAILURE, planLook } from './poll-plan.ts';

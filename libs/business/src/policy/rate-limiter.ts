@@ -1,5 +1,5 @@
 import { ComfyUIServiceError } from '../errors.ts';
-import type { Clock } from '../retry.ts';
+import type { Clock } from '../clock.ts';
 import { onAbort } from './on-abort.ts';
 import type { Operation } from './operation.ts';
 import { type RateLimit, RequestWindow } from './request-window.ts';

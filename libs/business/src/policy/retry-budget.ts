@@ -1,4 +1,4 @@
-import type { Clock } from '../retry.ts';
+import type { Clock } from '../clock.ts';
 
 /**
  * How many retries there may be. `ratio` is Finagle's (retries ≤ 20 % of requests, finagle.github.io, "Retry

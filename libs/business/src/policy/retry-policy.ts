@@ -1,5 +1,5 @@
 import { ComfyUIServiceError } from '../errors.ts';
-import type { Clock } from '../retry.ts';
+import type { Clock } from '../clock.ts';
 import { onAbort } from './on-abort.ts';
 import { classOf, type ErrorClass, type Operation } from './operation.ts';
 import type { RetryBudget } from './retry-budget.ts';

@@ -1,5 +1,5 @@
 import { ComfyUIServiceError } from '../errors.ts';
-import type { Clock } from '../retry.ts';
+import type { Clock } from '../clock.ts';
 import { spentSince } from '../store/change-job.ts';
 import type { JobStore } from '../store/job-store.ts';
 

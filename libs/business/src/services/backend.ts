@@ -10,7 +10,7 @@ import { PollScheduler } from '../policy/poll-scheduler.ts';
 import { createRateLimiter } from '../policy/rate-limiter.ts';
 import { createRetryBudget } from '../policy/retry-budget.ts';
 import { createRetryPolicy } from '../policy/retry-policy.ts';
-import type { Clock } from '../retry.ts';
+import type { Clock } from '../clock.ts';
 
 /** How a backend does, as the service sees it. */
 export interface BackendState {

@@ -12,7 +12,7 @@ import { runpod } from '../adapters/runpod.ts';
 import { ComfyUIServiceError } from '../errors.ts';
 import type { JobEvent, JobSnapshot } from '../job.ts';
 import type { JobOutput } from '../output.ts';
-import { type Clock, systemClock } from '../retry.ts';
+import { type Clock, systemClock } from '../clock.ts';
 import { comfyApiStandIn } from '../testing/comfy-api-stand-in.ts';
 import { type HttpStandIn, httpStandIn, json } from '../testing/http-stand-in.ts';
 import { greyPng } from '../testing/png.ts';

@@ -13,7 +13,6 @@ import {
 
 import type { Adapter, BackendHealth } from '../adapter.ts';
 import { ComfyUIServiceError } from '../errors.ts';
-import { createHttpClient } from '../http.ts';
 import {
   isTerminal,
   type JobEvent,
@@ -23,13 +22,12 @@ import {
   type JobSubmission,
 } from '../job.ts';
 import type { JobOutput } from '../output.ts';
-import { costOf, MODAL_PRICES, type PriceTable, RUNPOD_PRICES } from '../policy/costs.ts';
-import { ExecutionHistory, QUANTILES } from '../policy/execution-history.ts';
+import { MODAL_PRICES, type PriceTable, RUNPOD_PRICES } from '../policy/costs.ts';
+import { ExecutionHistory } from '../policy/execution-history.ts';
 import { createRoutes, type Route, type Routes, type RouteTable } from '../policy/routes.ts';
 import { createSpendLimit, spentIn } from '../policy/spend-limit.ts';
-import { fetchForeign } from '../remote-content.ts';
-import { type Clock, systemClock } from '../retry.ts';
-import { hasEnded, type JobCost, type JobRecord } from '../store/job-record.ts';
+import { type Clock, reasonOf, systemClock } from '../clock.ts';
+import { hasEnded, type JobRecord } from '../store/job-record.ts';
 import type { CostSum, JobFilter, JobPage, JobStore } from '../store/job-store.ts';
 import { memoryJobStore } from '../store/memory-job-store.ts';
 import { JobStoreError } from '../store/store-error.ts';
@@ -40,7 +38,7 @@ import { type ArtifactStore, keptOutputs } from './artifacts.ts';
 import { type Backend, type BackendState, createBackend } from './backend.ts';
 import { JobEngine, LEASE } from './job-engine.ts';
 import { preparePayload } from './job-payload.ts';
-import { historyKey, type JobRun } from './job-run.ts';
+import type { JobRun } from './job-run.ts';
 import { failureOf } from './stored-job.ts';
 import { createTelemetry } from './telemetry.ts';
 
@@ -221,8 +219,6 @@ export function createComfyUIService<Name extends string>(
     usdPerDay: options.usdPerDay ?? {},
     spent: spentIn(store),
   });
-  const foreign = createHttpClient({ network: 'public' });
-  const fetch = fetchForeign({ foreign, allowHttp: false });
   const { incomingUrl, incomingSecrets = [], notifyUrl, notifySecrets = [] } = options.webhooks ?? {};
   checkWebhooks(options.webhooks);
   const closed = new AbortController();
@@ -286,17 +282,6 @@ export function createComfyUIService<Name extends string>(
     return names.map((name) => engine.backend(name).name);
   }
 
-  /** A guess at what a job will cost: as long as half of the last ones, or unknown. */
-  function estimate(endpoint: string | undefined, backend: string): JobCost | undefined {
-    const provider = backends.get(backend)?.adapter.provider;
-    const table = provider === undefined ? undefined : prices.get(provider);
-    const gpu = endpoint === undefined ? undefined : gpus.get(endpoint);
-    const quantiles = history.quantiles(historyKey({ endpoint: endpoint ?? null, backend }));
-    const executionMs = quantiles?.[QUANTILES.indexOf(0.5)];
-    if (table === undefined || gpu === undefined || executionMs === undefined) return undefined;
-    return costOf(table, { gpu, executionMs, estimated: true });
-  }
-
   async function send<OutputName extends string>(
     submission: Omit<JobSubmission, 'jobId'>,
     outputNodes: Readonly<Record<string, string>>,
@@ -313,8 +298,8 @@ export function createComfyUIService<Name extends string>(
       telemetry.submission(
         { 'ryla.job': jobId, 'ryla.endpoint': endpoint ?? '', 'ryla.backend': backend },
         async () => {
-          const payload = await preparePayload({ workflow, files }, fetch, signal);
-          const cost = estimate(endpoint, backend);
+          const payload = await preparePayload({ workflow, files }, signal);
+          const cost = engine.estimate(endpoint ?? null, backend);
           const reserved =
             endpoint === undefined ? undefined : await spendLimit.reserve(endpoint, cost?.usd ?? 0);
           const traceparent = telemetry.traceparent();
@@ -564,7 +549,6 @@ export function createComfyUIService<Name extends string>(
       await sender?.close();
       await engine.close(reason);
       await Promise.all([...backends.values()].map((backend) => backend.close(reason)));
-      await foreign.close();
       await store.close();
     },
     [Symbol.asyncDispose]: () => service.close(),
@@ -609,7 +593,7 @@ async function unlessAborted<T>(
   const aborted = Promise.withResolvers<never>();
   const stop = (): void => {
     abandon();
-    aborted.reject(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)));
+    aborted.reject(reasonOf(signal));
   };
   if (signal.aborted) stop();
   else signal.addEventListener('abort', stop, { once: true });

@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { memory, type MemoryAdapter, type MemoryOptions } from '../adapters/memory.ts';
 import { ComfyUIServiceError } from '../errors.ts';
 import type { JobEvent, JobSnapshot } from '../job.ts';
-import { systemClock } from '../retry.ts';
+import { systemClock } from '../clock.ts';
 import type { JobStore } from '../store/job-store.ts';
 import { memoryJobStore } from '../store/memory-job-store.ts';
 import { sqliteJobStore } from '../store/sqlite-job-store.ts';

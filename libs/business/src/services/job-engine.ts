@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 
 import { ComfyUIServiceError, type ErrorCode } from '../errors.ts';
 import { isTerminal, type JobSnapshot, type JobSubmission } from '../job.ts';
-import type { ExecutionHistory } from '../policy/execution-history.ts';
-import { costOf, type PriceTable } from '../policy/costs.ts';
-import type { Clock } from '../retry.ts';
+import { type ExecutionHistory, QUANTILES } from '../policy/execution-history.ts';
+import { costOf, type JobUsage, type PriceTable } from '../policy/costs.ts';
+import type { Clock } from '../clock.ts';
 import { changeJob, type JobChange } from '../store/change-job.ts';
 import { hasEnded, type JobCost, type JobPatch, type JobRecord } from '../store/job-record.ts';
 import type { JobStore, NewDelivery } from '../store/job-store.ts';
@@ -170,15 +170,7 @@ export class JobEngine implements RunHost {
   }
 
   async #sendTo(run: JobRun, backend: Backend, sending: Sending, signal: AbortSignal): Promise<void> {
-    const { record } = run;
-    const wireId = attemptId(run.id, record.attempt);
-    const job: JobSubmission = {
-      ...sending.job,
-      jobId: wireId,
-      endpoint: record.endpoint ?? undefined,
-      webhookUrl: this.#options.webhookUrl(run.id, record.attempt),
-      traceparent: record.traceparent ?? undefined,
-    };
+    const job = this.#submissionOf(run.record, sending);
     for (let round = 1; ; round += 1) {
       try {
         const ref = await backend.submit(job, signal);
@@ -190,16 +182,20 @@ export class JobEngine implements RunHost {
         const recovered = await this.#recover(run, backend, job, error);
         if (recovered) return;
         // It surely never arrived: the same again, but not for ever.
-        if (round >= SEND_ROUNDS || !error.retryable)
-          throw new ComfyUIServiceError(error.code, error.message, {
-            retryable: error.retryable,
-            retryAfterMs: error.retryAfterMs,
-            hint: error.hint,
-            accepted: 'no',
-            cause: error,
-          });
+        if (round >= SEND_ROUNDS || !error.retryable) throw error.with({ accepted: 'no', cause: error });
       }
     }
+  }
+
+  /** The attempt of a job that is to be sent now. */
+  #submissionOf(record: JobRecord, { job }: Sending): JobSubmission {
+    return {
+      ...job,
+      jobId: attemptId(record.id, record.attempt),
+      endpoint: record.endpoint ?? undefined,
+      webhookUrl: this.#options.webhookUrl(record.id, record.attempt),
+      traceparent: record.traceparent ?? undefined,
+    };
   }
 
   /** Whether the backend has the job after all; throws `submission_unknown` where nobody can tell. */
@@ -224,7 +220,6 @@ export class JobEngine implements RunHost {
 
   /** The backend has the job. */
   async submitted(run: JobRun, ref: Readonly<Record<string, string>>): Promise<void> {
-    const isCanceling = run.record.status === 'canceling';
     await this.#change(run, (job) =>
       job.submission === 'submitted'
         ? undefined
@@ -235,7 +230,7 @@ export class JobEngine implements RunHost {
     const sending = this.#sendings.get(run.id);
     if (sending?.isStored === true) this.#sendings.delete(run.id);
     this.follow(run, true);
-    if (isCanceling || run.record.status === 'canceling')
+    if (run.record.status === 'canceling')
       await this.backend(run.record.backend).cancel(ref, this.#closed.signal);
   }
 
@@ -329,7 +324,8 @@ export class JobEngine implements RunHost {
     const { status, error, outputs } = snapshot;
     const kept = status === 'succeeded' ? await this.#keep(run, snapshot) : [];
     const retentionMs = run.backend.adapter.retentionMs;
-    const cost = this.#costOf(run.record, snapshot);
+    const { executionMs, coldStartMs } = snapshot.timings;
+    const cost = this.#cost(run.record, { gpu: snapshot.gpu, executionMs, coldStartMs });
     await this.#end(
       run,
       {
@@ -342,7 +338,6 @@ export class JobEngine implements RunHost {
       },
       snapshot,
     );
-    const { executionMs } = snapshot.timings;
     if (status === 'succeeded' && executionMs !== null)
       this.#options.history.record(historyKey(run.record), executionMs);
   }
@@ -366,13 +361,26 @@ export class JobEngine implements RunHost {
     }
   }
 
-  #costOf(job: JobRecord, snapshot: JobSnapshot): JobCost | undefined {
-    const provider = this.backend(job.backend).adapter.provider;
+  /** A guess at what a job will cost: as long as half of the last ones; undefined while too little is known. */
+  estimate(endpoint: string | null, backend: string): JobCost | undefined {
+    const quantiles = this.#options.history.quantiles(historyKey({ endpoint, backend }));
+    const executionMs = quantiles?.[QUANTILES.indexOf(0.5)];
+    return this.#cost({ endpoint, backend }, { executionMs: executionMs ?? null, estimated: true });
+  }
+
+  #cost(
+    { endpoint, backend }: Pick<JobRecord, 'endpoint' | 'backend'>,
+    usage: Pick<JobUsage, 'coldStartMs' | 'estimated'> & {
+      readonly executionMs: number | null;
+      readonly gpu?: string | undefined;
+    },
+  ): JobCost | undefined {
+    const provider = this.backend(backend).adapter.provider;
     const prices = provider === undefined ? undefined : this.#options.prices.get(provider);
-    const gpu = snapshot.gpu ?? this.#options.gpuOf(job.endpoint);
-    const { executionMs, coldStartMs } = snapshot.timings;
+    const gpu = usage.gpu ?? this.#options.gpuOf(endpoint);
+    const { executionMs } = usage;
     if (prices === undefined || gpu === undefined || executionMs === null) return undefined;
-    return costOf(prices, { gpu, executionMs, coldStartMs });
+    return costOf(prices, { ...usage, gpu, executionMs });
   }
 
   /** Stores the end; whoever was quicker is right. */
@@ -453,17 +461,8 @@ export class JobEngine implements RunHost {
       return this.#declareLost(run, 'it was not sent, and its inputs are not stored');
     }
     const backend = this.backend(record.backend);
-    const wireId = attemptId(record.id, record.attempt);
-    const job =
-      sending === undefined
-        ? undefined
-        : {
-            ...sending.job,
-            jobId: wireId,
-            endpoint: record.endpoint ?? undefined,
-            webhookUrl: this.#options.webhookUrl(record.id, record.attempt),
-          };
-    const found = await backend.recover(job, wireId, this.#closed.signal);
+    const job = sending === undefined ? undefined : this.#submissionOf(record, sending);
+    const found = await backend.recover(job, attemptId(record.id, record.attempt), this.#closed.signal);
     if (found.found === 'yes') return this.submitted(run, found.ref);
     if (found.found === 'no') {
       if (sending !== undefined) return this.send(run, sending);

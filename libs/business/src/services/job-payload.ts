@@ -5,7 +5,6 @@ import { z } from 'zod';
 import { contentOf } from '../file-content.ts';
 import type { JobFile, JobSubmission } from '../job.ts';
 import { payloadHash } from '../policy/payload-hash.ts';
-import type { FetchForeign } from '../remote-content.ts';
 
 /** Bytes of files that are stored with a job; a job with more is declared lost when it was never sent. */
 const STORED_BYTES = 4 * 1024 * 1024;
@@ -37,7 +36,6 @@ export interface PreparedPayload {
 /** Hashes a job's workflow and files, and puts them into a form that can be stored. */
 export async function preparePayload(
   job: Pick<JobSubmission, 'workflow' | 'files'>,
-  fetch: FetchForeign,
   signal: AbortSignal,
 ): Promise<PreparedPayload> {
   const hashed = [];
@@ -49,7 +47,11 @@ export async function preparePayload(
       files.push({ name, source });
       continue;
     }
-    const content = await contentOf(source, { signal, maximumBytes: LARGEST_FILE, fetch });
+    const content = await contentOf(source, {
+      signal,
+      maximumBytes: LARGEST_FILE,
+      fetch: notFetched,
+    });
     hashed.push({ name, content: content.sha256 });
     if ('path' in source) {
       files.push({ name, source });
@@ -75,6 +77,11 @@ export function restorePayload(text: string): { readonly workflow: ApiWorkflow; 
     workflow: parseApiWorkflow(workflow),
     files: files.map(({ name, source }): JobFile => ({ name, source: toFileInput(source) })),
   };
+}
+
+/** What is given by its address is hashed by it, and left to the adapter. */
+function notFetched(url: string): never {
+  throw new Error(`${url} is passed on, not fetched.`);
 }
 
 function toFileInput(source: z.infer<typeof storedPayload>['files'][number]['source']): FileInput {

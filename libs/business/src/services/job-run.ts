@@ -4,7 +4,7 @@ import { isTerminal, type JobEvent, type JobSnapshot } from '../job.ts';
 import type { JobOutput } from '../output.ts';
 import { onAbort } from '../policy/on-abort.ts';
 import { backoff } from '../policy/retry-policy.ts';
-import type { Clock } from '../retry.ts';
+import { type Clock, reasonOf } from '../clock.ts';
 import { type JobRecord, hasEnded } from '../store/job-record.ts';
 import type { Backend } from './backend.ts';
 import { failureOf, storedSnapshot, toJobStatus } from './stored-job.ts';
@@ -173,7 +173,7 @@ export class JobRun {
   ended(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
-        reject(toError(signal.reason));
+        reject(reasonOf(signal));
         return;
       }
       if (this.hasEnded) {
@@ -186,7 +186,7 @@ export class JobRun {
       };
       const forget = onAbort(signal, () => {
         stop();
-        reject(toError(signal.reason));
+        reject(reasonOf(signal));
       });
       const listener = (fact: Fact): void => {
         if (fact.type !== 'ended' && fact.type !== 'failed') return;

@@ -1,4 +1,4 @@
-import type { Clock } from '../retry.ts';
+import type { Clock } from '../clock.ts';
 import { hasEnded, type JobRecord, type JsonValue } from './job-record.ts';
 import type { Delivery, JobFilter, JobStore, NewDelivery, StateEntry } from './job-store.ts';
 import { intendedJob, transition } from './job-transition.ts';

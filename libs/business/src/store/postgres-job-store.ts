@@ -1,7 +1,7 @@
 /** `@ryla/business/postgres`: the job store for several machines. Needs the package `pg`. */
-import type { Clock } from '../retry.ts';
+import type { Clock } from '../clock.ts';
 import type { JobRecord } from './job-record.ts';
-import type { Delivery, JobFilter, JobStore, StateEntry } from './job-store.ts';
+import type { JobFilter, JobStore, StateEntry } from './job-store.ts';
 import { intendedJob, transition } from './job-transition.ts';
 import { PostgresConnection, type PostgresRow } from './postgres-connection.ts';
 import {
@@ -18,8 +18,9 @@ import {
   toCursor,
   toQuantiles,
 } from './query.ts';
-import { checkRecord, encodeRecord, parseJson, storableText, toJson } from './record-codec.ts';
-import { JobStoreError, unknownJob } from './store-error.ts';
+import { checkRecord, encodeRecord, storableText, toJson } from './record-codec.ts';
+import { toDelivery, toState } from './row.ts';
+import { unknownJob } from './store-error.ts';
 
 /** Jobs that one transaction of `prune` deletes. */
 const PRUNE_GROUP = 500;
@@ -425,30 +426,4 @@ function messageColumns(of = ''): string {
 
 function toJob(row: PostgresRow): JobRecord {
   return checkRecord(row['record']);
-}
-
-function toState(row: PostgresRow): StateEntry {
-  return {
-    key: String(row['key']),
-    value: parseJson(String(row['value'])),
-    version: Number(row['version']),
-  };
-}
-
-function toDelivery(row: PostgresRow): Delivery {
-  const { last_error: lastError } = row;
-  const state = String(row['state']);
-  if (state !== 'pending' && state !== 'delivered' && state !== 'dead')
-    throw new JobStoreError('store_corrupt', `A stored delivery has the state ${JSON.stringify(state)}.`);
-  return {
-    id: String(row['id']),
-    jobId: String(row['job_id']),
-    url: String(row['url']),
-    payload: String(row['payload']),
-    state,
-    attempts: Number(row['attempts']),
-    nextAttemptAt: Number(row['next_attempt_at']),
-    createdAt: Number(row['created_at']),
-    lastError: typeof lastError === 'string' ? lastError : null,
-  };
 }

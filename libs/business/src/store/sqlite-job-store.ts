@@ -3,10 +3,10 @@ import path from 'node:path';
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import type { Clock } from '../retry.ts';
+import type { Clock } from '../clock.ts';
 import { GroupCommit } from './group-commit.ts';
 import { hasEnded, type JobRecord } from './job-record.ts';
-import type { Delivery, JobFilter, JobStore, NewDelivery, StateEntry } from './job-store.ts';
+import type { JobFilter, JobStore, NewDelivery, StateEntry } from './job-store.ts';
 import { intendedJob, transition } from './job-transition.ts';
 import {
   checkIntent,
@@ -21,8 +21,9 @@ import {
   toCursor,
   toQuantiles,
 } from './query.ts';
-import { decodeRecord, encodeRecord, parseJson, storableText, toJson } from './record-codec.ts';
+import { decodeRecord, encodeRecord, storableText, toJson } from './record-codec.ts';
 import { migrate } from './sqlite-schema.ts';
+import { toDelivery, toState } from './row.ts';
 import { JobStoreError, storeClosed, unknownJob } from './store-error.ts';
 
 /**
@@ -441,32 +442,6 @@ function conditions(filter: JobFilter): {
 
 function toJob(row: Row): JobRecord {
   return decodeRecord(String(row['record']));
-}
-
-function toState(row: Row): StateEntry {
-  return {
-    key: String(row['key']),
-    value: parseJson(String(row['value'])),
-    version: Number(row['version']),
-  };
-}
-
-function toDelivery(row: Row): Delivery {
-  const { last_error: lastError } = row;
-  const state = String(row['state']);
-  if (state !== 'pending' && state !== 'delivered' && state !== 'dead')
-    throw new JobStoreError('store_corrupt', `A stored delivery has the state ${JSON.stringify(state)}.`);
-  return {
-    id: String(row['id']),
-    jobId: String(row['job_id']),
-    url: String(row['url']),
-    payload: String(row['payload']),
-    state,
-    attempts: Number(row['attempts']),
-    nextAttemptAt: Number(row['next_attempt_at']),
-    createdAt: Number(row['created_at']),
-    lastError: lastError == null ? null : String(lastError),
-  };
 }
 
 /** Runs checks that throw before anything is written, and tells by rejection. */

@@ -1,5 +1,5 @@
 import { BinaryHeap, type HeapEntry } from '../policy/binary-heap.ts';
-import type { Clock } from '../retry.ts';
+import { type Clock, sleepBy } from '../clock.ts';
 
 interface Timer extends HeapEntry {
   readonly at: number;
@@ -61,18 +61,7 @@ export class ManualClock implements Clock {
   }
 
   sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      signal.throwIfAborted();
-      const stop = (): void => {
-        cancel();
-        reject(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)));
-      };
-      const cancel = this.setTimer(milliseconds, () => {
-        signal.removeEventListener('abort', stop);
-        resolve();
-      });
-      signal.addEventListener('abort', stop, { once: true });
-    });
+    return sleepBy(this, milliseconds, signal);
   }
 
   /** Moves the clock at once: timers run, promises do not. */

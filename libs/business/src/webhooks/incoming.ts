@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 
 import { z } from 'zod';
 
-import type { Clock } from '../retry.ts';
+import type { Clock } from '../clock.ts';
 import { isJobSecret } from './job-secret.ts';
 import { verifyWebhook } from './standard-webhooks.ts';
 

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 
 import { afterEach, describe, expect, expectTypeOf, it } from 'vitest';
 
-import { systemClock } from '../retry.ts';
+import { systemClock } from '../clock.ts';
 import type { JobStore } from '../store/job-store.ts';
 import { memoryJobStore } from '../store/memory-job-store.ts';
 import { type HttpStandIn, httpStandIn, type ReceivedRequest } from '../testing/http-stand-in.ts';

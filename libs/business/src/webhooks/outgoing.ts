@@ -1,8 +1,8 @@
 import { isAddress, isPublicAddress } from '../address-guard.ts';
 import { ComfyUIServiceError } from '../errors.ts';
 import { createHttpClient, type HttpClient, retryAfter } from '../http.ts';
-import type { Clock } from '../retry.ts';
-import { systemClock } from '../retry.ts';
+import type { Clock } from '../clock.ts';
+import { systemClock } from '../clock.ts';
 import { signWebhook } from './standard-webhooks.ts';
 
 const SECOND = 1_000;
