@@ -207,6 +207,21 @@ describe('a machine that dies', () => {
     expect((await handle.record()).attempt).toBe(2);
   });
 
+  it('is not replaced when the job is canceled at that moment: it ends', async () => {
+    const only = memory({ outcome: { type: 'fail', error: workerLost, afterMs: 50 } });
+    const store = memoryJobStore();
+    let cancel = (): Promise<void> => Promise.resolve();
+    const payload = async (id: string): Promise<string | undefined> => {
+      await cancel();
+      return store.payload(id);
+    };
+    await using jobs = service({ only }, { store: { ...store, payload } });
+    const handle = await jobs.submit(endpoint, {});
+    cancel = () => handle.cancel();
+    expect((await handle.wait({ signal: AbortSignal.timeout(4_000) })).status).toBe('failed');
+    expect(only.received).toHaveLength(1);
+  });
+
   it('is not replaced when the job was at fault', async () => {
     const error = new ComfyUIServiceError('node_execution_error', 'bad', { nodeId: '1' });
     const only = memory({ outcome: { type: 'fail', error } });

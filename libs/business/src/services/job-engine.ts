@@ -258,7 +258,7 @@ export class JobEngine implements RunHost {
       );
       return;
     }
-    if (this.#mayRestart(run, snapshot)) return this.#restart(run, snapshot.error);
+    if (this.#mayRestart(run, snapshot)) return this.#restart(run, snapshot);
     await this.#finish(run, snapshot);
   }
 
@@ -292,14 +292,9 @@ export class JobEngine implements RunHost {
   }
 
   /** The run is over: the backend said so. Another one begins, under an id of its own. */
-  async #restart(run: JobRun, error: ComfyUIServiceError | undefined): Promise<void> {
+  async #restart(run: JobRun, snapshot: JobSnapshot): Promise<void> {
     const sending = await this.#sendingOf(run);
-    if (sending === undefined) {
-      return this.#end(run, {
-        status: 'failed',
-        ...(error === undefined ? {} : { error: toStoredError(error) }),
-      });
-    }
+    if (sending === undefined) return this.#finish(run, snapshot);
     const attempt = run.record.attempt + 1;
     // Before the job can be seen without a submission: it is this service that sends it.
     this.#sendings.set(run.id, sending);
@@ -310,8 +305,13 @@ export class JobEngine implements RunHost {
             patch: { attempt, submission: 'intended', providerRef: null, status: 'queued', startedAt: null },
           },
     );
-    if (!changed) return;
-    run.restarted(error);
+    if (!changed) {
+      this.#sendings.delete(run.id);
+      // Somebody canceled it meanwhile: then the run that died was its last.
+      if (run.record.status === 'canceling') await this.#finish(run, snapshot);
+      return;
+    }
+    run.restarted(snapshot.error);
     void this.#inBackground(() => this.send(run, { ...sending, backends: [run.record.backend] }));
   }
 
