@@ -1,10 +1,12 @@
 /** Kills a service process again and again; what is left when the last one has cleaned up. */
-import { spawn } from 'node:child_process';
+import { spawn, type SpawnOptions } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout } from 'node:timers/promises';
 
 import { sqliteJobStore } from '../src/index.ts';
 import { type FaultRates, faultyBackends } from './faulty-backends.ts';
@@ -47,9 +49,13 @@ export async function killRun({ seed, kills, rates, onKill }: KillRunOptions): P
   await using backends = await faultyBackends({ random, rates, runMs: () => 1 + 30 * random() });
   const acknowledged = new Set<string>();
   try {
-    for (let count = 1; count <= kills; count += 1) {
+    const submit = [file, backends.url, 'submit'];
+    // The first is killed when it has acknowledged a job: so long does a start take on this machine.
+    const startMs = await runAndKill(submit, undefined, acknowledged);
+    onKill?.(1, acknowledged.size);
+    for (let count = 2; count <= kills; count += 1) {
       // Sometimes before it has begun, mostly in the middle of its work.
-      await runAndKill([file, backends.url, 'submit'], 250 + random() * 650, acknowledged);
+      await runAndKill(submit, startMs * 0.8 + random() * 650, acknowledged);
       onKill?.(count, acknowledged.size);
     }
     await drain([file, backends.url, 'drain']);
@@ -87,33 +93,48 @@ export async function killRun({ seed, kills, rates, onKill }: KillRunOptions): P
   }
 }
 
-function start(args: readonly string[]) {
+function start(args: readonly string[], options: SpawnOptions = {}) {
   return spawn(process.execPath, ['--conditions=@ryla/source', PROGRAM, ...args], {
+    ...options,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
 }
 
+/**
+ * Kills a service after a time, or when it has acknowledged its first job.
+ *
+ * @returns milliseconds from its start until it was killed.
+ */
 async function runAndKill(
   args: readonly string[],
-  afterMs: number,
+  afterMs: number | undefined,
   acknowledged: Set<string>,
-): Promise<void> {
+): Promise<number> {
+  const started = performance.now();
   const child = start(args);
   let text = '';
-  child.stdout.setEncoding('utf8').on('data', (piece: string) => (text += piece));
-  const closed = new Promise((resolve) => child.once('close', resolve));
-  await new Promise((resolve) => setTimeout(resolve, afterMs));
+  child.stdout.setEncoding('utf8');
+  const closed = once(child, 'close');
+  const firstLine = new Promise<void>((resolve) => {
+    child.stdout.on('data', (piece: string) => {
+      text += piece;
+      if (text.includes('\n')) resolve();
+    });
+  });
+  // One that ends by itself has said why on stderr.
+  await Promise.race([afterMs === undefined ? firstLine : setTimeout(afterMs), closed]);
+  const livedMs = performance.now() - started;
   child.kill('SIGKILL');
   await closed;
   // The last line may be cut: it was not acknowledged then.
   for (const line of text.split('\n').slice(0, -1)) acknowledged.add(line);
+  return livedMs;
 }
 
 async function drain(args: readonly string[]): Promise<void> {
-  const child = start(args);
-  const timer = setTimeout(() => child.kill('SIGKILL'), DRAIN_MS);
-  const code = await new Promise((resolve) => child.once('close', resolve));
-  clearTimeout(timer);
+  const child = start(args, { timeout: DRAIN_MS, killSignal: 'SIGKILL' });
+  const ended: unknown[] = await once(child, 'close');
+  const code = ended[0];
   if (code !== 0) throw new Error(`The last service did not end its jobs (exit code ${String(code)}).`);
 }
 
