@@ -6,5 +6,11 @@ export default defineConfig({
   resolve: { conditions: ['@ryla/source'] },
   // Without `import`: vitest hands these to Node, and then a CommonJS package (pg) would get the ES form of what it requires.
   ssr: { resolve: { conditions: ['@ryla/source', 'node'] } },
-  test: { name: 'business', include: ['{src,chaos}/**/*.test.ts'], passWithNoTests: false },
+  test: {
+    name: 'business',
+    include: ['{src,chaos}/**/*.test.ts'],
+    passWithNoTests: false,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+  },
 });

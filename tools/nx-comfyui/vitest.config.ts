@@ -5,5 +5,11 @@ export default defineConfig({
   cacheDir: '../../node_modules/.vite/tools/nx-comfyui',
   resolve: { conditions: ['@ryla/source'] },
   ssr: { resolve: { conditions: ['@ryla/source', 'node', 'import', 'module', 'default'] } },
-  test: { name: 'nx-comfyui', include: ['src/**/*.test.ts'], passWithNoTests: false },
+  test: {
+    name: 'nx-comfyui',
+    include: ['src/**/*.test.ts'],
+    passWithNoTests: false,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+  },
 });
