@@ -82,7 +82,10 @@ function toError({ nodeId, input, message }: WorkflowProblem): WorkflowError {
   });
 }
 
-/** One pass over nodes, inputs and links; then one over the graph for cycles. */
+/**
+ * One pass over nodes, inputs and links. A circle needs a link to a node that comes later in the file; only where there
+ * is one are circles looked for.
+ */
 function firstProblem(value: unknown): WorkflowProblem | undefined {
   if (!isObject(value))
     return problem('A workflow is an object of nodes by id, not ' + describe(value) + '.');
@@ -90,93 +93,95 @@ function firstProblem(value: unknown): WorkflowProblem | undefined {
   if (ids.length === 0) return problem('The workflow has no nodes.');
   if (ids.length > MAXIMUM_NODES)
     return problem(`The workflow has ${ids.length} nodes; at most ${MAXIMUM_NODES} are accepted.`);
-  let linked = false;
-  for (const id of ids) {
+  const places = new Map<string, number>();
+  for (let place = 0; place < ids.length; place += 1) places.set(ids[place] ?? '', place);
+  const graph: PlacedLinks = { sources: [], ends: new Int32Array(ids.length) };
+  let leadsOn = false;
+  for (let place = 0; place < ids.length; place += 1) {
+    const id = ids[place] ?? '';
     if (isForbidden(id)) return problem(`"${id}" is not allowed as a node id.`, id);
     const node = value[id];
     if (!isObject(node))
       return problem(`Node ${id} must be an object with class_type and inputs, not ${describe(node)}.`, id);
-    if (typeof node['class_type'] !== 'string' || node['class_type'] === '') {
-      return problem(`Node ${id} has no class_type.`, id);
-    }
+    const name = node['class_type'];
+    if (typeof name !== 'string' || name === '') return problem(`Node ${id} has no class_type.`, id);
     const inputs = node['inputs'];
-    if (!isObject(inputs)) return problem(`Node ${id} (${node['class_type']}) has no object of inputs.`, id);
-    for (const name in inputs) {
-      if (isForbidden(name)) {
-        return problem(
-          `Node ${id} (${node['class_type']}), input ${name}: this name is not allowed.`,
-          id,
-          name,
-        );
-      }
-      const input = inputs[name];
-      const kind = typeof input;
-      if (kind === 'string' || kind === 'boolean') continue;
-      if (kind === 'number') {
-        if (Number.isFinite(input)) continue;
-        return problem(
-          `Node ${id} (${node['class_type']}), input ${name}: ${String(input)} is not a JSON number.`,
-          id,
-          name,
-        );
-      }
-      if (isLink(input)) {
-        linked = true;
-        const found = linkProblem(value, input);
-        if (found !== undefined)
-          return problem(`Node ${id} (${node['class_type']}), input ${name}: ${found}`, id, name);
+    if (!isObject(inputs)) return problem(`Node ${id} (${name}) has no object of inputs.`, id);
+    for (const input in inputs) {
+      if (isForbidden(input)) return inputProblem(id, name, input, 'this name is not allowed.');
+      const given = inputs[input];
+      if (typeof given === 'string' || typeof given === 'boolean') continue;
+      // Infinity and NaN are all that give no 0; Number.isFinite takes longer than the rest of the look at an input.
+      if (typeof given === 'number' && given * 0 === 0) continue;
+      if (isLink(given)) {
+        const source = places.get(given[0]);
+        if (source === undefined || !isOutput(given[1]))
+          return inputProblem(id, name, input, linkProblem(given, source !== undefined));
+        if (source >= place) leadsOn = true;
+        graph.sources.push(source);
         continue;
       }
-      const found = valueProblem(input);
-      if (found !== undefined)
-        return problem(`Node ${id} (${node['class_type']}), input ${name}: ${found}`, id, name);
+      const found = valueProblem(given);
+      if (found !== undefined) return inputProblem(id, name, input, found);
     }
+    graph.ends[place] = graph.sources.length;
   }
-  return linked ? cycleProblem(value as ApiWorkflow, ids) : undefined;
+  return leadsOn ? cycleProblem(ids, graph) : undefined;
 }
 
-function linkProblem(nodes: Record<string, unknown>, [target, output]: Link): string | undefined {
-  if (!Object.hasOwn(nodes, target)) return `it is linked to node ${target}, which does not exist.`;
-  if (!Number.isInteger(output) || output < 0)
-    return `output ${output} of node ${target} is not an output index (0, 1, …).`;
-  return undefined;
+/** Nodes by their place in the file: those that each is linked to, one node after another, and where each one's end. */
+interface PlacedLinks {
+  readonly sources: number[];
+  readonly ends: Int32Array;
 }
 
-/** Depth-first without recursion; a node met while it is still open closes a cycle. */
-function cycleProblem(workflow: ApiWorkflow, ids: readonly string[]): WorkflowProblem | undefined {
+function inputProblem(id: string, className: string, input: string, found: string): WorkflowProblem {
+  return problem(`Node ${id} (${className}), input ${input}: ${found}`, id, input);
+}
+
+function linkProblem([target, output]: Link, exists: boolean): string {
+  return exists
+    ? `output ${output} of node ${target} is not an output index (0, 1, …).`
+    : `it is linked to node ${target}, which does not exist.`;
+}
+
+function isOutput(output: number): boolean {
+  return output >= 0 && Number.isInteger(output);
+}
+
+/** Depth-first without recursion; a node met while it is still open closes a circle. */
+function cycleProblem(ids: readonly string[], { sources, ends }: PlacedLinks): WorkflowProblem | undefined {
   const OPEN = 1;
   const DONE = 2;
-  const state = new Map<string, number>();
-  const path: { readonly id: string; readonly sources: readonly string[]; next: number }[] = [];
-  for (const start of ids) {
-    if (state.has(start)) continue;
-    state.set(start, OPEN);
-    path.push({ id: start, sources: sourcesOf(workflow[start]), next: 0 });
-    for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
-      const source = top.sources[top.next++];
-      if (source === undefined) {
-        state.set(top.id, DONE);
-        path.pop();
+  const next = new Int32Array(ids.length);
+  next.set(ends.subarray(0, -1), 1);
+  const state = new Uint8Array(ids.length);
+  const path = new Int32Array(ids.length);
+  for (let start = 0; start < ids.length; start += 1) {
+    if (state[start] === DONE) continue;
+    state[start] = OPEN;
+    path[0] = start;
+    for (let depth = 0; depth >= 0;) {
+      const top = path[depth] ?? 0;
+      const link = next[top] ?? 0;
+      if (link === ends[top]) {
+        state[top] = DONE;
+        depth -= 1;
         continue;
       }
-      const seen = state.get(source);
-      if (seen === OPEN) return problem(`Node ${source} depends on itself through node ${top.id}.`, source);
-      if (seen === DONE) continue;
-      state.set(source, OPEN);
-      path.push({ id: source, sources: sourcesOf(workflow[source]), next: 0 });
+      next[top] = link + 1;
+      const source = sources[link] ?? 0;
+      if (state[source] === OPEN) {
+        const [from, through] = [ids[source], ids[top]];
+        return problem(`Node ${from ?? ''} depends on itself through node ${through ?? ''}.`, from);
+      }
+      if (state[source] === DONE) continue;
+      state[source] = OPEN;
+      depth += 1;
+      path[depth] = source;
     }
   }
   return undefined;
-}
-
-function sourcesOf(node: ApiNode | undefined): string[] {
-  const sources: string[] = [];
-  if (node === undefined) return sources;
-  for (const name in node.inputs) {
-    const value = node.inputs[name];
-    if (isLink(value)) sources.push(value[0]);
-  }
-  return sources;
 }
 
 function problem(message: string, nodeId?: string, input?: string): WorkflowProblem {

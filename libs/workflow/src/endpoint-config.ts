@@ -1,28 +1,8 @@
 import { z } from 'zod';
 
+import { deploymentFields, deploymentProblems } from './endpoint-deployment.ts';
+import { runpodProvider } from './runpod-provider.ts';
 import { WorkflowError } from './workflow-error.ts';
-
-/** Longest and shortest execution timeout that Modal takes, in seconds (Modal's docs: 1 s to 24 h). */
-export const TIMEOUT_SECONDS = { minimum: 1, maximum: 86_400 } as const;
-
-/** Idle seconds after which a container ends (Modal's docs: 2 s to 20 min). */
-export const SCALEDOWN_SECONDS = { minimum: 2, maximum: 1_200 } as const;
-
-/** GPUs that Modal offers; an entry may have a count, such as `H100:2` (Modal's docs, 2026-11). */
-export const GPUS = [
-  'T4',
-  'L4',
-  'A10',
-  'A10G',
-  'L40S',
-  'A100',
-  'A100-40GB',
-  'A100-80GB',
-  'H100',
-  'H100!',
-  'H200',
-  'B200',
-] as const;
 
 const name = z
   .string()
@@ -102,14 +82,18 @@ const model = z.strictObject({
   filename: z.string().regex(/^[^/\\]+$/, 'a file name without folders'),
   size: z.int().positive().describe('bytes'),
   sha256: z.string().regex(/^[0-9a-f]{64}$/, '64 hexadecimal digits'),
+  secret: z
+    .string()
+    .regex(/^[A-Za-z][A-Za-z0-9_-]*$/, 'letters, digits, dashes and underscores')
+    .optional()
+    .describe('Modal secret with the token of a gated file: HF_TOKEN of the secret hf'),
 });
 
-const gpu = z
+const webLabel = z
   .string()
-  .regex(
-    new RegExp(`^(${GPUS.map((card) => card.replace('!', '\\!')).join('|')})(:[1-8])?$`),
-    `one of ${GPUS.join(', ')}, with a count such as H100:2 if wanted`,
-  );
+  .regex(/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/, 'lower-case letters, digits and single dashes')
+  .max(40, 'at most 40 characters')
+  .describe('beginning of its URLs, in place of ryla-<name>: <workspace>--<label>-api.modal.run');
 
 /** endpoint.json: the single source of truth for one workflow endpoint. */
 export const endpointConfig = z
@@ -133,63 +117,47 @@ export const endpointConfig = z
     customNodes: z
       .array(
         z.strictObject({
-          name: z.string().min(1),
+          name: z
+            .string()
+            .regex(
+              /^[A-Za-z0-9_][A-Za-z0-9._-]*$/,
+              'a folder name: letters, digits, dots, dashes, underscores',
+            ),
           repository: z.url({ protocol: /^https$/ }),
           commit: z.string().regex(/^[0-9a-f]{40}$/, 'a whole commit hash of 40 digits'),
         }),
       )
       .default([]),
     models: z.array(model).default([]),
-    gpu: z.array(gpu).min(1).default(['L4']).describe('GPUs in order of preference'),
-    cpu: z.number().min(0.125).max(64).default(2).describe('cores'),
-    memory: z.int().min(128).max(344_064).default(8192).describe('MiB'),
-    scaling: z
+    smoke: z
       .strictObject({
-        minContainers: z.int().min(0).default(0),
-        maxContainers: z.int().min(1).default(1),
-        bufferContainers: z.int().min(0).default(0),
-        scaledownWindow: z
-          .int()
-          .min(SCALEDOWN_SECONDS.minimum)
-          .max(SCALEDOWN_SECONDS.maximum)
-          .default(60)
-          .describe('seconds'),
+        inputs: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).default({}),
+        timeout: z.int().positive().optional().describe('seconds, a cold start included; 900 without it'),
       })
-      .prefault({}),
-    timeouts: z
-      .strictObject({
-        execution: z
-          .int()
-          .min(TIMEOUT_SECONDS.minimum)
-          .max(TIMEOUT_SECONDS.maximum)
-          .default(600)
-          .describe('seconds'),
-        startup: z
-          .int()
-          .min(TIMEOUT_SECONDS.minimum)
-          .max(TIMEOUT_SECONDS.maximum)
-          .default(300)
-          .describe('seconds'),
-      })
-      .prefault({}),
+      .optional()
+      .describe('the small job that every deployment is tried with; without it, the defaults of the inputs'),
+    ...deploymentFields,
     providers: z
       .strictObject({
         modal: z
-          .strictObject({ auth: z.enum(['modal-proxy', 'bearer']).default('modal-proxy') })
+          .strictObject({
+            auth: z.enum(['modal-proxy', 'bearer']).default('modal-proxy'),
+            label: webLabel.optional(),
+          })
           .prefault({}),
-        runpod: z.strictObject({ endpointId: z.string().optional() }).prefault({}),
+        runpod: runpodProvider.prefault({}),
       })
       .prefault({}),
   })
   .check((context) => {
-    const { minContainers, maxContainers } = context.value.scaling;
-    if (minContainers > maxContainers) {
-      context.issues.push({
-        code: 'custom',
-        message: 'minContainers must not be above maxContainers',
-        path: ['scaling', 'minContainers'],
-        input: minContainers,
-      });
+    const nodes = context.value.customNodes.map((customNode) => customNode.name);
+    nodes.forEach((name, index) => {
+      if (nodes.indexOf(name) === index) return;
+      const path = ['customNodes', index, 'name'];
+      context.issues.push({ code: 'custom', message: `${name} is there twice`, path, input: name });
+    });
+    for (const { path, message } of deploymentProblems(context.value)) {
+      context.issues.push({ code: 'custom', message, path, input: context.value });
     }
   });
 
@@ -208,11 +176,16 @@ export function parseEndpointConfig(value: unknown): EndpointConfig {
   const result = endpointConfig.safeParse(value);
   if (result.success) return result.data;
   const problems = result.error.issues.map(
-    (issue) => `  ${issue.path.join('.') || '(top)'}: ${issue.message}`,
+    (issue) => `  ${issue.path.join('.') || '(top)'}: ${messageOf(issue)}`,
   );
   throw new WorkflowError('invalid_endpoint', `endpoint.json is not valid:\n${problems.join('\n')}`, {
     cause: result.error,
   });
+}
+
+/** What is wrong with a key of a record is said one level below. */
+function messageOf(issue: z.core.$ZodIssue): string {
+  return issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
 }
 
 /** The JSON Schema of endpoint.json, as editors and Python use it: without defaults a key may be absent. */

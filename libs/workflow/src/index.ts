@@ -24,11 +24,11 @@ export {
   endpointInput,
   type EndpointInput,
   endpointJsonSchema,
-  GPUS,
   parseEndpointConfig,
-  SCALEDOWN_SECONDS,
-  TIMEOUT_SECONDS,
 } from './endpoint-config.ts';
+export { environmentOverrides, inEnvironment } from './endpoint-deployment.ts';
+export { runpodProvider, runpodVariables } from './runpod-provider.ts';
+export { GPUS, type Limit, SCALEDOWN_SECONDS, TIMEOUT_SECONDS } from './modal-limits.ts';
 export type {
   EndpointDefinition,
   FileInput,
@@ -39,12 +39,14 @@ export type {
 } from './endpoint-definition.ts';
 export { ancestorsOf, deadNodes, findCycle, linksOf, outputNodes } from './graph-queries.ts';
 export {
+  brokenInputs,
   endpointInputs,
   type InferOptions,
   inferInputs,
   type InferredInput,
 } from './inference/infer-inputs.ts';
 export { endpointOutputs, inferOutputs, type InferredOutput } from './inference/infer-outputs.ts';
+export type { BrokenValue } from './inference/broken-values.ts';
 export type { InputKind } from './inference/input-kind.ts';
 export { TIGHTER_MAXIMA } from './inference/typed-input.ts';
 export { type Json, type JsonObject, MAXIMUM_DEPTH } from './json-value.ts';
@@ -65,7 +67,7 @@ export {
   determinismOf,
   samplerDeterminism,
 } from './inventory/determinism.ts';
-export { type GpuEstimate, gpuEstimate } from './inventory/gpu-estimate.ts';
+export { type GpuEstimate, gpuEstimate, type WorkflowTraits } from './inventory/gpu-estimate.ts';
 export { type Inventory, inventoryOf, type InventoryOptions } from './inventory/inventory.ts';
 export type { ModelReference } from './inventory/model-files.ts';
 export { EMPTY_NODE_MAP, type MapCandidate, type NodeMap, parseNodeMap } from './inventory/node-map.ts';

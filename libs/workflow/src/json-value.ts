@@ -10,7 +10,7 @@ export const MAXIMUM_DEPTH = 64;
 /** Keys that could reach an object's prototype when copied carelessly. */
 export function isForbidden(key: string): boolean {
   // Comparisons, because a Set costs a hash look-up for each of hundreds of inputs.
-  return key === '__proto__' || key === 'constructor' || key === 'prototype';
+  return key.length >= 9 && (key === '__proto__' || key === 'constructor' || key === 'prototype');
 }
 
 /** Whether a value is an object that is no list. */

@@ -1,56 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
+import { api, core, inputsOf, type Nodes, places, sampling } from '../../test-support/sampling-workflow.ts';
 import { catalogue, nodeClass } from '../../test-support/ui-graph.ts';
-import type { ApiWorkflow } from '../api-workflow.ts';
-import type { Json } from '../json-value.ts';
-import { coreObjectInfo } from '../node/core-catalogue.ts';
 import { inferInputs } from './infer-inputs.ts';
-import { inferOutputs } from './infer-outputs.ts';
-
-const core = coreObjectInfo();
-
-type Inputs = Record<string, Json>;
-type Nodes = Record<string, readonly [className: string, inputs: Inputs, title?: string | undefined]>;
-
-function api(nodes: Nodes): ApiWorkflow {
-  return Object.fromEntries(
-    Object.entries(nodes).map(([id, [class_type, inputs, title]]) => [
-      id,
-      { class_type, inputs, ...(title === undefined ? {} : { _meta: { title } }) },
-    ]),
-  );
-}
-
-/** Text to image with one sampler. */
-function sampling(more: Nodes = {}, sampler: Inputs = {}): ApiWorkflow {
-  return api({
-    1: ['CheckpointLoaderSimple', { ckpt_name: 'base.safetensors' }],
-    2: ['CLIPTextEncode', { text: 'a cat', clip: ['1', 1] }],
-    3: ['CLIPTextEncode', { text: 'blurry', clip: ['1', 1] }],
-    4: ['EmptyLatentImage', { width: 512, height: 768, batch_size: 1 }],
-    5: [
-      'KSampler',
-      {
-        ...{ seed: 7, steps: 20, cfg: 7, sampler_name: 'euler', scheduler: 'normal', denoise: 1 },
-        ...{ model: ['1', 0], positive: ['2', 0], negative: ['3', 0], latent_image: ['4', 0] },
-        ...sampler,
-      },
-    ],
-    6: ['VAEDecode', { samples: ['5', 0], vae: ['1', 2] }],
-    7: ['SaveImage', { images: ['6', 0], filename_prefix: 'x' }],
-    ...more,
-  });
-}
-
-function inputsOf(workflow: ApiWorkflow, objectInfo = core) {
-  return Object.fromEntries(inferInputs(workflow, objectInfo).map(({ name, input }) => [name, input]));
-}
-
-function places(workflow: ApiWorkflow, objectInfo = core): Record<string, string> {
-  return Object.fromEntries(
-    inferInputs(workflow, objectInfo).map(({ name, input }) => [name, `${input.node}.${input.field}`]),
-  );
-}
 
 describe('inferred inputs', () => {
   it('are named by role and typed by the object_info, each with a reason', () => {
@@ -81,6 +33,75 @@ describe('inferred inputs', () => {
   it('leave out what has no effect: a negative prompt and cfg at 1, dead nodes', () => {
     const found = places(sampling({ 9: ['LoadImage', { image: 'unused.png' }] }, { cfg: 1 }));
     expect(Object.keys(found)).toEqual(['prompt', 'width', 'height', 'batchSize', 'seed', 'steps']);
+  });
+
+  it('leave out a negative prompt where another node holds the cfg of 1', () => {
+    const held = (value: number) =>
+      places(sampling({ 10: ['PrimitiveFloat', { value }, 'CFG'] }, { cfg: ['10', 0] }));
+    expect(held(1)).not.toHaveProperty('negativePrompt');
+    expect(held(4)).toMatchObject({ negativePrompt: '3.text', cfg: '10.value' });
+  });
+
+  it('of a partner are found without a prompt, and behind a node that holds it', () => {
+    const workflow = api({
+      1: ['LoadImage', { image: 'x.png' }],
+      2: ['LumaReferenceNode', { image: ['1', 0], weight: 0.5 }],
+      3: [
+        'LumaImageNode',
+        {
+          ...{ prompt: 'a man', model: 'photon-1', aspect_ratio: '3:4', seed: 1, style_image_weight: 0.9 },
+          ...{ image_luma_ref: ['2', 0], style_image: ['1', 0] },
+        },
+      ],
+      4: ['SaveImage', { images: ['3', 0], filename_prefix: 'x' }],
+      5: [
+        'TripoImageToModelNode',
+        { image: ['1', 0], model_version: 'v2.5-20250123', model_seed: 42, texture_seed: 43 },
+      ],
+      6: ['Rodin3D_Regular', { Images: ['1', 0], Seed: 3 }],
+      7: ['Preview3D', { model_file: ['6', 0], image: '' }],
+    });
+    expect(places(workflow)).toMatchObject({
+      weight: '2.weight',
+      styleImageWeight: '3.style_image_weight',
+      modelVersion: '5.model_version',
+      seed: '3.seed',
+      seed2: '6.Seed',
+    });
+  });
+
+  it('of a larger canvas are its margins, where something fills them', () => {
+    const margins = { left: 0, top: 8, right: 16, bottom: 24, feathering: 0 };
+    const pad: Nodes = {
+      10: ['LoadImage', { image: 'x.png' }],
+      11: ['ImagePadForOutpaint', { image: ['10', 0], ...margins }],
+      12: ['VAEEncodeForInpaint', { pixels: ['11', 0], mask: ['11', 1], vae: ['1', 2], grow_mask_by: 6 }],
+    };
+    expect(places(sampling(pad, { latent_image: ['12', 0] }))).toMatchObject({
+      left: '11.left',
+      top: '11.top',
+      right: '11.right',
+      bottom: '11.bottom',
+    });
+    const shown = api({ ...pad, 13: ['PreviewImage', { images: ['11', 0] }] });
+    expect(places(shown)).not.toHaveProperty('left');
+  });
+
+  it('of schnell have no guidance, which it ignores', () => {
+    const encode = { clip: ['1', 1], clip_l: 'a cat', t5xxl: 'a cat', guidance: 3.5 };
+    const flux = (ckpt_name: string) =>
+      sampling({ 1: ['CheckpointLoaderSimple', { ckpt_name }], 2: ['CLIPTextEncodeFlux', encode] });
+    expect(places(flux('flux1-dev.safetensors'))).toHaveProperty('guidance');
+    expect(places(flux('flux1-schnell.safetensors'))).not.toHaveProperty('guidance');
+  });
+
+  it('are no texts that draw a track', () => {
+    const track = { tracks: '[[{"x":1}]]', width: 64, height: 64, length: 5, batch_size: 1 };
+    const workflow = sampling(
+      { 10: ['WanTrackToVideo', { positive: ['2', 0], negative: ['3', 0], vae: ['1', 2], ...track }] },
+      { positive: ['10', 0] },
+    );
+    expect(Object.values(places(workflow))).not.toContain('10.tracks');
   });
 
   it('keep a default that the ranges would not allow', () => {
@@ -278,103 +299,5 @@ describe('inferred inputs', () => {
       seed: { maximum: 9 },
     });
     expect(inputsOf(workflow, info)).not.toHaveProperty('sampler');
-  });
-});
-
-describe('markers in titles', () => {
-  it('name inputs and outputs, and close their nodes to inference', () => {
-    const workflow = sampling({
-      2: ['CLIPTextEncode', { text: 'a cat', clip: ['1', 1] }, 'The picture @input subject!'],
-      4: [
-        'EmptyLatentImage',
-        { width: 512, height: 768, batch_size: 1 },
-        '@input wide=width @input tall=height',
-      ],
-      3: ['CLIPTextEncode', { text: 'blurry', clip: ['1', 1] }, 'Negative @ignore'],
-      7: ['SaveImage', { images: ['6', 0], filename_prefix: 'x' }, 'Save @output poster'],
-      8: ['PreviewImage', { images: ['6', 0] }],
-    });
-    expect(places(workflow)).toEqual({
-      subject: '2.text',
-      wide: '4.width',
-      tall: '4.height',
-      seed: '5.seed',
-      steps: '5.steps',
-      cfg: '5.cfg',
-    });
-    expect(inputsOf(workflow)['subject']).toMatchObject({ type: 'text', required: true });
-    expect(inferOutputs(workflow, core)).toMatchObject([
-      { name: 'poster', output: { node: '7', type: 'image' } },
-    ]);
-  });
-
-  it('give files their type', () => {
-    const workflow = api({
-      1: ['LoadImage', { image: 'x.png' }, '@input photo'],
-      2: ['SaveImage', { images: ['1', 0], filename_prefix: 'x' }],
-    });
-    expect(inputsOf(workflow)).toMatchObject({ photo: { type: 'image', required: true } });
-  });
-
-  it.each([
-    ['@input', 'names nothing'],
-    ['@input x=nothing', 'names nothing, which is no value of it'],
-    ['@input x=clip', 'which is no value of it'],
-    ['@input 12', 'names nothing'],
-  ])('that cannot be followed are refused: %s', (title, words) => {
-    const workflow = sampling({ 2: ['CLIPTextEncode', { text: 'a cat', clip: ['1', 1] }, title] });
-    expect(() => inferInputs(workflow, core)).toThrow(
-      expect.objectContaining({ code: 'invalid_marker', nodeId: '2' }),
-    );
-    expect(() => inferInputs(workflow, core)).toThrow(words);
-  });
-
-  it('must say which of several values is meant', () => {
-    const workflow = sampling({
-      4: ['EmptyLatentImage', { width: 512, height: 768, batch_size: 1 }, '@input size'],
-    });
-    expect(() => inferInputs(workflow, core)).toThrow('It has: width, height, batch_size.');
-  });
-
-  it('are not looked for in other words', () => {
-    const workflow = sampling({
-      2: ['CLIPTextEncode', { text: 'a cat', clip: ['1', 1] }, 'me@input.example @inputs'],
-    });
-    expect(places(workflow)).toMatchObject({ prompt: '2.text' });
-  });
-});
-
-describe('inferred outputs', () => {
-  it('are what is saved, with names of their own', () => {
-    const workflow = sampling({
-      8: ['PreviewImage', { images: ['6', 0] }],
-      9: ['SaveImage', { images: ['6', 0], filename_prefix: 'y' }, 'Large'],
-      10: ['CreateVideo', { images: ['6', 0], fps: 16 }],
-      11: ['SaveVideo', { video: ['10', 0], filename_prefix: 'z', format: 'auto', codec: 'auto' }],
-    });
-    expect(inferOutputs(workflow, core).map(({ name, output }) => [name, output.node, output.type])).toEqual([
-      ['picture', '7', 'image'],
-      ['large', '9', 'image'],
-      ['video', '11', 'video'],
-    ]);
-  });
-
-  it('are what is shown where nothing is saved', () => {
-    const workflow = api({ 1: ['LoadImage', { image: 'x.png' }], 2: ['PreviewImage', { images: ['1', 0] }] });
-    expect(inferOutputs(workflow, core)).toMatchObject([
-      { name: 'picture', why: expect.stringContaining('shows') as string },
-    ]);
-  });
-
-  it('of a partner’s node are what is saved of it', () => {
-    const workflow = api({
-      1: ['TripoTextToModelNode', { prompt: 'a chair' }],
-      2: ['SaveGLB', { mesh: ['1', 2], filename_prefix: 'x' }],
-    });
-    expect(inferOutputs(workflow, core)).toMatchObject([
-      { name: 'file', output: { node: '2', type: 'file' } },
-    ]);
-    const alone = api({ 1: ['TripoTextToModelNode', { prompt: 'a chair' }] });
-    expect(inferOutputs(alone, core)).toMatchObject([{ output: { node: '1' } }]);
   });
 });

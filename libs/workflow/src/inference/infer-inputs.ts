@@ -1,17 +1,19 @@
 import type { ApiWorkflow } from '../api-workflow.ts';
 import type { EndpointInput } from '../endpoint-config.ts';
 import type { ObjectInfo } from '../object-info.ts';
+import { type BrokenValue, brokenValues } from './broken-values.ts';
 import { generatorCandidates } from './generator-inputs.ts';
 import type { Candidate, InputKind } from './input-kind.ts';
 import { camelCase, NameList } from './input-name.ts';
 import { readMarkers } from './marker.ts';
 import { mediaCandidates } from './media-inputs.ts';
 import { modelCandidates } from './model-inputs.ts';
-import { cfgCandidates, seedCandidates, sizeCandidates, stepCandidates } from './sampling-inputs.ts';
+import { cfgCandidates, seedCandidates, stepCandidates } from './sampling-inputs.ts';
+import { marginCandidates, sizeCandidates } from './size-inputs.ts';
 import { strengthCandidates } from './strength-inputs.ts';
 import { textCandidates } from './text-roles.ts';
 import { typedInput } from './typed-input.ts';
-import { WorkflowView } from './workflow-view.ts';
+import { type Place, WorkflowView } from './workflow-view.ts';
 
 /** An input that a caller would want to set, as endpoint.json has it, and why. */
 export interface InferredInput {
@@ -64,6 +66,7 @@ export function inferInputs(
   options: InferOptions = {},
 ): InferredInput[] {
   const view = new WorkflowView(workflow, objectInfo);
+  const broken = new Set(brokenValues(view).map(placeKey));
   const markers = readMarkers(view);
   const { candidates: texts, positivePath } = textCandidates(view);
   const found = [
@@ -71,14 +74,18 @@ export function inferInputs(
     ...generatorCandidates(view),
     ...mediaCandidates(view),
     ...sizeCandidates(view),
+    ...marginCandidates(view),
     ...seedCandidates(view),
     ...stepCandidates(view),
     ...cfgCandidates(view, positivePath),
     ...strengthCandidates(view, positivePath),
     ...(options.modelFiles === true ? modelCandidates(view) : []),
-  ].filter(({ node }) => !markers.closed.has(node));
+  ].filter((candidate) => !markers.closed.has(candidate.node) && !broken.has(placeKey(candidate)));
   const names = new NameList();
-  const marked = markers.inputs.map((candidate) => ({ group: [candidate], required: candidate.required }));
+  const marked = markers.inputs.map((group) => ({
+    group,
+    required: group.some(({ required }) => required),
+  }));
   const groups = grouped(view, distinct(found)).map((group) => ({ group, required: false }));
   groups.sort((left, right) => rank(left.group) - rank(right.group));
   const numbered = countNames(groups.map(({ group }) => group));
@@ -88,6 +95,14 @@ export function inferInputs(
     const name = names.take(...wishes(view, first, (numbered.get(first.name) ?? 0) > 1));
     return [{ name, kind: first.kind, input: typedInput(view, first, rest, required), why: first.why }];
   });
+}
+
+/**
+ * Values that are no inputs because the file holds something else there than the class declares, each with the reason:
+ * to be told to whoever asks for the inputs.
+ */
+export function brokenInputs(workflow: ApiWorkflow, objectInfo: ObjectInfo): BrokenValue[] {
+  return brokenValues(new WorkflowView(workflow, objectInfo));
 }
 
 /** The `inputs` of an endpoint.json. */
@@ -103,10 +118,14 @@ function rank([first]: readonly Candidate[]): number {
 function distinct(candidates: readonly Candidate[]): Candidate[] {
   const byPlace = new Map<string, Candidate>();
   for (const candidate of candidates) {
-    const key = `${candidate.node}\n${candidate.field}`;
+    const key = placeKey(candidate);
     if (!byPlace.has(key)) byPlace.set(key, candidate);
   }
   return [...byPlace.values()];
+}
+
+function placeKey({ node, field }: Place): string {
+  return `${node}\n${field}`;
 }
 
 /** Places that get one value together. */
@@ -124,7 +143,7 @@ function grouped(view: WorkflowView, candidates: readonly Candidate[]): Candidat
 function groupKey(view: WorkflowView, { kind, node, field, name }: Candidate): string {
   const value = view.valueAt({ node, field });
   if (kind === 'strength' && name === 'loraStrength') return `lora\n${node}`;
-  if (!MERGED.has(kind) || value === '' || value === undefined) return `${node}\n${field}`;
+  if (!MERGED.has(kind) || value === '' || value === undefined) return placeKey({ node, field });
   return `${kind}\n${name}\n${JSON.stringify(value)}`;
 }
 

@@ -16,14 +16,17 @@ export function camelCase(text: string): string {
 /** Names not yet taken: hands out the first free one of some, else the first with a number. */
 export class NameList {
   readonly #taken = new Set<string>();
+  /** Number to try next, by name: else the thousandth prompt would try a thousand. */
+  readonly #next = new Map<string, number>();
 
   take(...wished: readonly string[]): string {
     // What every object answers to is no name for an input.
     const wishes = wished.map((wish) => (wish in Object.prototype ? `${wish}Value` : wish));
     const [first = 'input'] = wishes.filter((wish) => wish !== '');
     let name = wishes.find((wish) => wish !== '' && !this.#taken.has(wish));
-    for (let count = 2; name === undefined; count += 1) {
+    for (let count = this.#next.get(first) ?? 2; name === undefined; count += 1) {
       if (!this.#taken.has(`${first}${count}`)) name = `${first}${count}`;
+      this.#next.set(first, count + 1);
     }
     this.#taken.add(name);
     return name;

@@ -15,8 +15,9 @@ const labelled = z.record(
   z.string(),
   z.array(z.object({ node: z.string(), field: z.string(), kind: z.string() })),
 );
+const SETS = ['templates', 'heldOut', 'secondHeldOut', 'thirdHeldOut'] as const;
 const labels = z
-  .object({ templates: labelled, heldOut: labelled })
+  .object({ templates: labelled, heldOut: labelled, secondHeldOut: labelled, thirdHeldOut: labelled })
   .parse(JSON.parse(readFileSync(new URL('../../fixtures/input-labels.json', import.meta.url), 'utf8')));
 
 interface Score {
@@ -77,12 +78,12 @@ function table(scores: Map<string, Score>): Record<string, Score & { precision: 
 }
 
 describe('inference against labels', () => {
-  it.each(['templates', 'heldOut'] as const)('finds what a person would (%s)', (set) => {
+  it.each(SETS)('finds what a person would (%s)', (set) => {
     const { scores, mistakes } = score(labels[set]);
     const result = table(scores);
     console.table(result);
     console.log(mistakes.join('\n'));
-    expect(Object.keys(labels.templates)).toHaveLength(40);
+    expect(SETS.map((name) => Object.keys(labels[name]).length)).toEqual([40, 10, 26, 15]);
     for (const kind of ['prompt', 'seed']) {
       expect(result[kind]?.precision, kind).toBeGreaterThanOrEqual(0.95);
       expect(result[kind]?.recall, kind).toBeGreaterThanOrEqual(0.95);
@@ -94,7 +95,7 @@ describe('inference against labels', () => {
   });
 
   it('gives inputs and outputs that endpoint.json accepts', () => {
-    for (const template of [...Object.keys(labels.templates), ...Object.keys(labels.heldOut)]) {
+    for (const template of SETS.flatMap((name) => Object.keys(labels[name]))) {
       const workflow = workflowOf(template);
       const inputs = endpointInputs(inferInputs(workflow, coreObjectInfo()));
       const outputs = endpointOutputs(inferOutputs(workflow, coreObjectInfo()));

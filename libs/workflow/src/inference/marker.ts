@@ -3,9 +3,15 @@ import { camelCase } from './input-name.ts';
 import type { Candidate } from './input-kind.ts';
 import type { WorkflowView } from './workflow-view.ts';
 
+/** A value that a marker names. */
+export interface MarkedPlace extends Candidate {
+  readonly required: boolean;
+}
+
 /** What the titles of a workflow's nodes say about its interface. */
 export interface Markers {
-  readonly inputs: readonly (Candidate & { readonly required: boolean })[];
+  /** One input each: the places that have its name and get its value together. */
+  readonly inputs: readonly (readonly MarkedPlace[])[];
   /** Name of an output by node. */
   readonly outputs: ReadonlyMap<string, string>;
   /** Nodes that take part in no inference: those with markers, and those told to be left alone. */
@@ -33,10 +39,13 @@ const PRINCIPAL_FIELDS = [
  * Reads the markers in titles: `@input name`, `@input name=field`, `@input name!` (a caller must give it),
  * `@output name`, `@ignore`. Whatever else a title says is ignored.
  *
- * @throws {WorkflowError} `invalid_marker` for a marker without a name, or with a field that the node has not.
+ * Places of one name and one value are one input.
+ *
+ * @throws {WorkflowError} `invalid_marker` for a marker without a name, or with a field that the node has not, and where
+ * one name is given to places whose values differ, or to two outputs.
  */
 export function readMarkers(view: WorkflowView): Markers {
-  const inputs: (Candidate & { required: boolean })[] = [];
+  const inputs: MarkedPlace[] = [];
   const outputs = new Map<string, string>();
   const closed = new Set<string>();
   for (const id of Object.keys(view.workflow)) {
@@ -56,7 +65,7 @@ export function readMarkers(view: WorkflowView): Markers {
         );
       }
       closed.add(id);
-      if (word === 'output') outputs.set(id, name);
+      if (word === 'output') addOutput(view, outputs, id, name);
       else {
         const why = `The title of node ${id} says "${marker.trim()}".`;
         const place = { node: id, field: markedField(view, id, field) };
@@ -64,7 +73,39 @@ export function readMarkers(view: WorkflowView): Markers {
       }
     }
   }
-  return { inputs, outputs, closed };
+  return { inputs: byName(view, inputs), outputs, closed };
+}
+
+function addOutput(view: WorkflowView, outputs: Map<string, string>, id: string, name: string): void {
+  const [other] = [...outputs].find(([node, given]) => node !== id && given === name) ?? [];
+  if (other !== undefined) {
+    throw new WorkflowError(
+      'invalid_marker',
+      `Nodes ${other} and ${id} (${view.classOf(id)}) are both marked @output ${name}. Give each a name of its own.`,
+      { nodeId: id },
+    );
+  }
+  outputs.set(id, name);
+}
+
+function byName(view: WorkflowView, places: readonly MarkedPlace[]): MarkedPlace[][] {
+  const groups = [...Map.groupBy(places, ({ name }) => name).values()];
+  for (const [first, ...rest] of groups) {
+    const other = rest.find((place) => first !== undefined && !isSameValue(view, first, place));
+    if (first === undefined || other === undefined) continue;
+    throw new WorkflowError(
+      'invalid_marker',
+      `Nodes ${first.node} (${first.field}) and ${other.node} (${other.field}) are both marked @input ${first.name}, and their values differ.` +
+        ' Give each a name of its own, or both the same value if they are to be set together.',
+      { nodeId: other.node, input: other.field },
+    );
+  }
+  return groups;
+}
+
+function isSameValue(view: WorkflowView, left: MarkedPlace, right: MarkedPlace): boolean {
+  const isSamePlace = left.node === right.node && left.field === right.field;
+  return isSamePlace || JSON.stringify(view.valueAt(left)) === JSON.stringify(view.valueAt(right));
 }
 
 function markedField(view: WorkflowView, id: string, given: string | undefined): string {

@@ -4,7 +4,7 @@ import { isSampler } from './sampling-inputs.ts';
 import type { WorkflowView } from './workflow-view.ts';
 
 /** Names of inputs that say how much of something else there is. */
-const STRENGTH_FIELDS = /^(?:strength|weight|[a-z]+_(?:strength|weight))$/;
+const STRENGTH_FIELDS = /^(?:strength|weight|[a-z]+(?:_[a-z]+)*_(?:strength|weight))$/;
 
 /** LoRAs that make a model quick: their strength belongs to the workflow, not to a request. */
 const ACCELERATION =
@@ -19,6 +19,7 @@ const GUIDES: Readonly<Record<string, string>> = {
   IMAGE: 'strength',
   GLIGEN: 'strength',
   IPADAPTER: 'imageStrength',
+  LUMA_REF: 'referenceWeight',
 };
 
 /** How much a picture, a ControlNet, a style or a LoRA counts, and how much of a given picture is made anew. */

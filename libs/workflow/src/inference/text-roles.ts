@@ -1,3 +1,4 @@
+import type { Json } from '../json-value.ts';
 import type { Candidate } from './input-kind.ts';
 import { camelCase } from './input-name.ts';
 import type { Place, WorkflowView } from './workflow-view.ts';
@@ -9,7 +10,8 @@ const PLAIN_FIELDS =
   /^(?:value|text\d?|string(?:_[a-z])?|prompt|prompt_text|text_prompt|user_prompt|positive(?:_prompt)?|negative(?:_prompt)?|text_[gl]|clip_[gl]|t5xxl|llama|bert|mt5xl|description)$/i;
 
 /** Text inputs of nodes that put texts together, and that are not a text themselves. */
-const NOT_TEXT = /^(?:delimiter|separator|find|pattern|regex.*|filename.*|mode)$/i;
+const NOT_TEXT =
+  /^(?:delimiter|separator|find|pattern|regex.*|filename.*|mode|tracks|.*(?:json|coordinates|points))$/i;
 
 /** What models are told about themselves: part of the workflow, not of a request. */
 const SYSTEM_TEXT = /^\s*you are an? (?:assistant|expert|helpful)/i;
@@ -34,13 +36,19 @@ export function textCandidates(view: WorkflowView): TextRoles {
     }
   }
   for (const id of roots) {
-    if (view.constant(id, 'cfg') === 1) continue;
+    if (cfgOf(view, id) === 1) continue;
     for (const { input, source, output, type } of view.links(id)) {
       if (type === 'CONDITIONING' && sideOf(input) === 'negativePrompt')
         walk.follow(source, output, 'negativePrompt', id);
     }
   }
   return { candidates: walk.candidates, positivePath: walk.positivePath };
+}
+
+/** A sampler's cfg, also where another node holds it. */
+function cfgOf(view: WorkflowView, id: string): Json | undefined {
+  const place = view.placeOf(id, 'cfg');
+  return place === undefined ? undefined : view.valueAt(place);
 }
 
 function isConditioned(view: WorkflowView, id: string): boolean {

@@ -1,5 +1,5 @@
 import { findClass, type ObjectInfo } from '../object-info.ts';
-import type { NodeMap } from './node-map.ts';
+import { isRepositoryNamed, type NodeMap } from './node-map.ts';
 import type { NodeUse } from './node-use.ts';
 
 /** A class that ComfyUI itself does not have, and where it comes from. */
@@ -71,6 +71,17 @@ export function isCoreNode(node: NodeUse, { core, map, server }: ClassKnowledge)
   );
 }
 
+/** The packages that a node may come from, as whoever knows names them; none where it may be one of ComfyUI's own. */
+export function packagesOf(node: NodeUse, knowledge: ClassKnowledge): readonly string[] {
+  if (isCoreNode(node, knowledge)) return [];
+  const named = [node.auxId, node.cnrId, folderOf(knowledge.server, node.type)].filter(
+    (name) => name !== undefined,
+  );
+  return named.length > 0
+    ? named.slice(0, 1)
+    : knowledge.map.candidates(node.type).map(({ repository }) => repository);
+}
+
 /**
  * The custom classes of a workflow and where they come from: what the nodes themselves say (`aux_id`, `cnr_id`, `ver`),
  * else ComfyUI-Manager's map where it names one repository. A class of which nothing but the map tells is `ambiguous`
@@ -116,7 +127,7 @@ function sourceOf(
   }
   const repositories = candidates.map(({ repository }) => repository);
   if (registry !== undefined) {
-    const named = repositories.filter((repository) => isNamed(repository, registry.id));
+    const named = repositories.filter((repository) => isRepositoryNamed(repository, registry.id));
     const [only] = named;
     const evidence = `the nodes name the package ${registry.id} of the Comfy registry`;
     if (named.length === 1 && only !== undefined)
@@ -130,7 +141,7 @@ function sourceOf(
     return { kind: 'registry', registry, candidates: repositories, evidence };
   }
   if (folder !== undefined) {
-    const named = repositories.filter((repository) => isNamed(repository, folder));
+    const named = repositories.filter((repository) => isRepositoryNamed(repository, folder));
     const [only] = named;
     if (named.length === 1 && only !== undefined)
       return repositorySource(
@@ -201,15 +212,4 @@ function commitOf({ version }: NodeUse): string | undefined {
 function folderOf(server: ObjectInfo, className: string): string | undefined {
   const module = findClass(server, className)?.python_module;
   return module === undefined ? undefined : /^custom_nodes\.(.+)$/.exec(module)?.[1];
-}
-
-/** Whether a repository's own name is that of a package or folder: `ComfyUI_essentials` is `comfyui_essentials`. */
-function isNamed(repository: string, name: string): boolean {
-  const last =
-    repository
-      .replace(/\.git$/, '')
-      .split('/')
-      .at(-1) ?? '';
-  const plain = (text: string) => text.toLowerCase().replace(/[^a-z\d]/g, '');
-  return plain(last) === plain(name);
 }

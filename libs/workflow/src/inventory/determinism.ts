@@ -110,6 +110,11 @@ export function samplerDeterminism(sampler: string): DeterminismClass {
   return CPU_SAMPLERS.has(sampler) ? 'cpu-noise' : 'unknown';
 }
 
+/** The determinism of a workflow some of whose nodes ask a partner's service. */
+export function remoteDeterminism(nodes: readonly string[]): Determinism {
+  return { class: 'remote', why: WHY.remote, nodes };
+}
+
 /** The determinism of a workflow: that of its least certain node. */
 export function determinismOf(workflow: ApiWorkflow, objectInfo: ObjectInfo, core: ObjectInfo): Determinism {
   let worst: DeterminismClass = 'exact';

@@ -182,6 +182,16 @@ describe('the inventory of a workflow', () => {
     ]);
   });
 
+  it('calls a GPU rough only where sizes that are not known could change it', () => {
+    const loaders = (unet_name: string) => ({
+      1: { class_type: 'UNETLoader', inputs: { unet_name } },
+      2: { class_type: 'LoraLoader', inputs: { lora_name: 'mine.safetensors' } },
+    });
+    expect(inventory(loaders('flux1-dev.safetensors')).gpu).toMatchObject({ needs: 'one', isRough: false });
+    expect(inventory(loaders('of_unknown_size.safetensors')).gpu).toMatchObject({ isRough: true });
+    expect(inventory(loaders('giant_200B_fp16.safetensors')).gpu).toMatchObject({ needs: 'several' });
+  });
+
   it('keeps files of one name in two folders apart', () => {
     const workflow = {
       1: { class_type: 'VAELoader', inputs: { vae_name: 'model.safetensors' } },
@@ -215,8 +225,38 @@ describe('the inventory of a workflow', () => {
       2: { class_type: 'SaveImage', inputs: {} },
     };
     const { partnerNodes, determinism } = inventory(workflow);
-    expect(partnerNodes).toEqual([{ node: '1', className: 'LumaImageModifyNode', partner: 'Luma' }]);
+    expect(partnerNodes).toEqual([
+      { node: '1', className: 'LumaImageModifyNode', partner: 'Luma', statedBy: 'object_info' },
+    ]);
     expect(determinism).toMatchObject({ class: 'remote', nodes: ['1'] });
+  });
+
+  it.each([
+    ['GrokVideoNode', undefined, 'xAI Grok', 'class name'],
+    ['Flux2ImageNode', { cnr_id: 'comfy-core', ver: '0.12.0' }, 'BFL', 'class name'],
+    ['Wan3ImageToVideoApi', { cnr_id: 'comfy-core' }, undefined, 'class name'],
+    ['AnyName', { cnr_id: 'comfyui-fal-api', ver: '1.0.0' }, 'fal', 'package name'],
+    ['AnyName', { aux_id: 'KwaiVGI/ComfyUI-KLingAI-API' }, 'KLingAI', 'package name'],
+    // Only ComfyUI-Manager's map tells, and the one package that it names is a service's.
+    ['BriaEraser', undefined, 'BRIA', 'package name'],
+  ])('knows partners that are newer than the catalogue: %s', (className, meta, partner, statedBy) => {
+    const node = { class_type: className, inputs: {}, ...(meta === undefined ? {} : { _meta: meta }) };
+    const { partnerNodes, gpu, determinism } = inventory({ 1: node });
+    expect(partnerNodes).toEqual([{ node: '1', className, partner, statedBy }]);
+    expect(determinism).toMatchObject({ class: 'remote', nodes: ['1'] });
+    expect(gpu).toMatchObject({ needs: 'none', gpu: undefined, neededGb: 0, isRough: false });
+    expect(gpu.rule).toContain('a CPU is enough');
+  });
+
+  it.each([
+    ['KlingLikeNode', { cnr_id: 'my-nodes', ver: '1.0.0' }],
+    ['TripoSplatConditioning', { cnr_id: 'comfy-core' }],
+    ['Flux2Scheduler', { cnr_id: 'comfy-core' }],
+    ['HunyuanVideo15ImageToVideo', undefined],
+    ['FaceDetailer', undefined],
+  ])('takes no node for a partner because of half a name: %s', (className, meta) => {
+    const node = { class_type: className, inputs: {}, ...(meta === undefined ? {} : { _meta: meta }) };
+    expect(inventory({ 1: node }).partnerNodes).toEqual([]);
   });
 
   it('says which ComfyUI has the classes', () => {
@@ -254,9 +294,39 @@ describe('the inventory of a workflow', () => {
       { gb: 0.15, rule: 'file' },
       { gb: 14.7, rule: 'name' },
     ]);
-    expect(gpu).toMatchObject({ gpu: 'L40S', isRough: false });
+    expect(gpu).toMatchObject({ needs: 'one', gpu: 'L40S', isRough: false });
     expect(gpu.rule).toContain('An estimate');
   });
+});
+
+describe('partners in the published templates', () => {
+  it('are named in all that their index calls closed, and in none that it calls open', () => {
+    const index = z
+      .array(
+        z.object({ templates: z.array(z.object({ name: z.string(), openSource: z.boolean().optional() })) }),
+      )
+      .parse(readTemplate('comfyui-workflow-templates-json@0.1.123', 'index.json'));
+    const isOpen = new Map(
+      index.flatMap(({ templates }) => templates).map(({ name, openSource }) => [`${name}.json`, openSource]),
+    );
+    const table = { open: 0, openWithPartner: 0, closed: 0, closedWithoutPartner: 0, needNoGpu: 0, rough: 0 };
+    for (const [file, text] of templateTexts('comfyui-workflow-templates-json@0.1.123')) {
+      const { partnerNodes, gpu } = inventory(JSON.parse(text));
+      const asks = partnerNodes.length > 0;
+      if (isOpen.get(file) === false) {
+        table.closed += 1;
+        if (!asks) table.closedWithoutPartner += 1;
+      } else {
+        table.open += 1;
+        if (asks) table.openWithPartner += 1;
+      }
+      if (gpu.needs === 'none') table.needNoGpu += 1;
+      if (gpu.isRough) table.rough += 1;
+    }
+    console.table(table);
+    expect(table).toMatchObject({ open: 259, openWithPartner: 0, closed: 385, closedWithoutPartner: 0 });
+    expect(table.rough).toBeLessThan(100);
+  }, 30_000);
 });
 
 describe('estimated weights', () => {

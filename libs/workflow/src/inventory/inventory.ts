@@ -5,8 +5,8 @@ import type { ObjectInfo } from '../object-info.ts';
 import { parseWorkflow, type ParsedWorkflow } from '../parse-workflow.ts';
 import { WorkflowError } from '../workflow-error.ts';
 import { comfyuiVersion, type ComfyuiVersion } from './comfyui-version.ts';
-import { type CustomClass, customClasses } from './custom-nodes.ts';
-import { type Determinism, determinismOf } from './determinism.ts';
+import { type CustomClass, customClasses, packagesOf } from './custom-nodes.ts';
+import { type Determinism, determinismOf, remoteDeterminism } from './determinism.ts';
 import { type GpuEstimate, gpuEstimate } from './gpu-estimate.ts';
 import { type ModelReference, modelReferences } from './model-files.ts';
 import { EMPTY_NODE_MAP, type NodeMap } from './node-map.ts';
@@ -20,7 +20,7 @@ export interface Inventory {
   readonly models: readonly ModelReference[];
   readonly customClasses: readonly CustomClass[];
   readonly comfyui: ComfyuiVersion;
-  /** `undefined` where the object_info lacks a class, so that what would run is not known. */
+  /** `undefined` where the object_info lacks a class, so that what would run is not known; `remote` with any partner. */
   readonly determinism: Determinism | undefined;
   readonly weights: readonly WeightEstimate[];
   readonly gpu: GpuEstimate;
@@ -62,20 +62,22 @@ export function inventoryOf(value: unknown, options: InventoryOptions): Inventor
     options.sizes,
   );
   const runnable = convertedOrNot(parsed, objectInfo);
+  const active = nodes.filter((node) => node.active);
+  const partners = partnerNodes(active, objectInfo, (node) => packagesOf(node, knowledge));
   return {
     models,
     customClasses: customClasses(nodes, knowledge),
     comfyui: comfyuiVersion(nodes, knowledge),
-    determinism: runnable === undefined ? undefined : determinismOf(runnable, objectInfo, core),
+    determinism:
+      partners.length > 0
+        ? remoteDeterminism(partners.map(({ node }) => node))
+        : runnable && determinismOf(runnable, objectInfo, core),
     weights,
-    gpu: gpuEstimate(
-      weights,
-      nodes.some(({ type, active }) => active && /video|animat/i.test(type)),
-    ),
-    partnerNodes: partnerNodes(
-      nodes.filter(({ active }) => active),
-      objectInfo,
-    ),
+    gpu: gpuEstimate(weights, {
+      makesVideo: active.some(({ type }) => /video|animat/i.test(type)),
+      asksPartners: partners.length > 0,
+    }),
+    partnerNodes: partners,
   };
 }
 

@@ -5,6 +5,8 @@ import { WorkflowError } from '../workflow-error.ts';
 export interface NodeMap {
   /** Repositories that list the class, or whose pattern for names of classes it fits. */
   candidates(className: string): readonly MapCandidate[];
+  /** The one repository whose own name is that of a package of the Comfy registry; `undefined` for none and several. */
+  repositoryNamed?(registryId: string): string | undefined;
   /** How many classes it lists. */
   readonly size: number;
 }
@@ -46,7 +48,12 @@ export function parseNodeMap(value: unknown): NodeMap {
     const pattern = isObject(about) ? asPattern(about['nodename_pattern']) : undefined;
     if (pattern !== undefined) patterns.push({ repository, pattern });
   }
+  const repositories = Object.keys(value).filter((address) => address.startsWith('https:'));
   return {
+    repositoryNamed(registryId) {
+      const [only, another] = repositories.filter((repository) => isRepositoryNamed(repository, registryId));
+      return another === undefined ? only?.replace(/\.git$/, '') : undefined;
+    },
     size: listed.size,
     candidates(className) {
       const found = listed.get(className);
@@ -56,6 +63,17 @@ export function parseNodeMap(value: unknown): NodeMap {
         .map(({ repository }) => ({ repository, evidence: 'pattern' as const }));
     },
   };
+}
+
+/** Whether a repository's own name is that of a package or folder: `ComfyUI_essentials` is `comfyui_essentials`. */
+export function isRepositoryNamed(repository: string, name: string): boolean {
+  const last =
+    repository
+      .replace(/\.git$/, '')
+      .split('/')
+      .at(-1) ?? '';
+  const plain = (text: string) => text.toLowerCase().replace(/[^a-z\d]/g, '');
+  return plain(last) === plain(name);
 }
 
 /** A map that knows nothing: only what the workflow itself says about its nodes then counts. */

@@ -5,6 +5,7 @@ export {
   type EnvironmentKind,
   type EnvironmentOptions,
   readEnvironment,
+  type RegistryNode,
   type UnpinnedCode,
   type UnpinnedPart,
 } from './environment/environment.ts';

@@ -1,8 +1,8 @@
 import type { EndpointConfig } from '../../endpoint-config.ts';
-import type { CustomClass } from '../../inventory/custom-nodes.ts';
+import type { CustomClass, RegistryVersion } from '../../inventory/custom-nodes.ts';
 import { currentFolder, isPinnedUrl, type ModelReference } from '../../inventory/model-files.ts';
 import { takeInventory } from '../take-inventory.ts';
-import type { Environment, EnvironmentOptions, UnpinnedPart } from './environment.ts';
+import type { Environment, EnvironmentOptions, RegistryNode, UnpinnedPart } from './environment.ts';
 import {
   COMMIT,
   type Findings,
@@ -21,14 +21,18 @@ export async function pinFindings(findings: Findings, options: EnvironmentOption
   const { used, classes, missing, unused } = usedNodes(findings.nodes, wanted?.classes);
   const unpinned: UnpinnedPart[] = [...findings.other];
   const customNodes: CustomNode[] = [];
+  const registryNodes: RegistryNode[] = [];
   const models: Model[] = [];
   const { version, commit, problem } = findings.comfyui;
   if (problem !== undefined)
     unpinned.push({ part: 'comfyui', name: 'ComfyUI', ...problem, known: known({ version, commit }) });
   for (const node of used) {
     const pinned = await pinNode(node, options);
-    if ('code' in pinned) unpinned.push(pinned);
-    else customNodes.push(pinned);
+    if (!('code' in pinned)) customNodes.push(pinned);
+    else {
+      unpinned.push(pinned);
+      if (pinned.code === 'registry_version') registryNodes.push(...registryPin(node));
+    }
   }
   for (const model of withSources(findings.models, wanted?.models, options.modelSources)) {
     const pinned = await pinModel(model, options);
@@ -50,6 +54,7 @@ export async function pinFindings(findings: Findings, options: EnvironmentOption
     kind: findings.kind,
     comfyui: version === undefined ? undefined : { version },
     customNodes,
+    registryNodes,
     models,
     gpu: findings.gpu,
     unpinned,
@@ -118,10 +123,8 @@ function isFrom({ source }: CustomClass, node: NodeFinding): boolean {
   return node.registry !== undefined && names.includes(node.registry.id.toLowerCase());
 }
 
-async function pinNode(
-  node: NodeFinding,
-  { resolver, signal }: EnvironmentOptions,
-): Promise<CustomNode | UnpinnedPart> {
+async function pinNode(node: NodeFinding, options: EnvironmentOptions): Promise<CustomNode | UnpinnedPart> {
+  const { resolver, signal } = options;
   const { name, repository, ref, registry, problem } = node;
   const facts = known({
     repository,
@@ -140,12 +143,9 @@ async function pinNode(
   if (repository !== undefined && node.commit !== undefined && COMMIT.test(node.commit))
     return { name, repository, commit: node.commit };
   if (registry !== undefined) {
-    const version = registry.version ?? 'its newest version';
-    return unpinned({
-      code: 'registry_version',
-      problem: `It is ${registry.id} ${version} of the Comfy registry, which names no commit.`,
-      action: `Find the commit of that version in its repository${repository === undefined ? '' : ` (${repository})`} and add it to customNodes.`,
-    });
+    const found = await taggedCommit(node, options);
+    if (found?.commit !== undefined) return { name, repository: found.repository, commit: found.commit };
+    return unpinned(registryProblem(registry, found?.repository));
   }
   if (repository === undefined) {
     return unpinned({
@@ -171,6 +171,55 @@ async function pinNode(
         : `${ref} is no whole commit.`,
     action: `Run git ls-remote ${repository} ${ref ?? 'HEAD'} and add the commit that works for you to customNodes.`,
   });
+}
+
+function registryProblem(
+  registry: RegistryVersion,
+  repository: string | undefined,
+): Omit<UnpinnedPart, 'part' | 'name' | 'known'> {
+  const { id } = registry;
+  const version = releaseOf(registry);
+  const where = `its repository${repository === undefined ? '' : ` (${repository})`}`;
+  if (version === undefined) {
+    return {
+      code: 'registry_version',
+      problem: `It is the newest version of ${id} in the Comfy registry, whichever that is.`,
+      action: `Look up which version you have, or find its commit in ${where} and add that to customNodes.`,
+    };
+  }
+  return {
+    code: 'registry_version',
+    problem: `It is ${id} ${version} of the Comfy registry, which names no commit.`,
+    action: `Find the commit of that version in ${where} and add it to customNodes; no tag there is named v${version} or ${version}, or it could not be looked up.`,
+  };
+}
+
+/** The commit that a package's repository tags as its version in the registry: `v1.2.3` or `1.2.3`. */
+async function taggedCommit(
+  { repository: named, registry }: NodeFinding,
+  { resolver, nodeMap, signal }: EnvironmentOptions,
+): Promise<{ readonly repository: string; readonly commit?: string } | undefined> {
+  if (registry === undefined) return undefined;
+  const { id } = registry;
+  const version = releaseOf(registry);
+  const repository =
+    named ?? nodeMap?.repositoryNamed?.(id) ?? (await resolver?.registryRepository?.(id, signal));
+  if (repository === undefined) return undefined;
+  for (const tag of version === undefined ? [] : [`v${version}`, version]) {
+    const found = await resolver?.commit(repository, tag, signal);
+    if (found !== undefined && found !== 'private') return { repository, commit: found.commit };
+  }
+  return { repository };
+}
+
+function registryPin({ name, registry }: NodeFinding): RegistryNode[] {
+  const version = registry === undefined ? undefined : releaseOf(registry);
+  return registry === undefined || version === undefined ? [] : [{ name, registry: registry.id, version }];
+}
+
+/** A version that means one content: not `nightly` or `latest`. */
+function releaseOf({ version }: RegistryVersion): string | undefined {
+  return /^v?(\d+(?:\.\d+)+(?:[-+.][\w.]+)?)$/.exec(version ?? '')?.[1];
 }
 
 /** Models of the source, with addresses that the workflow or the caller knows. */

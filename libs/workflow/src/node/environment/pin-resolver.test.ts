@@ -21,6 +21,12 @@ describe('asking the network', () => {
     asked.length = 0;
     server = createServer((request, response) => {
       asked.push(`${request.method ?? ''} ${request.url ?? ''}`);
+      if (request.url?.startsWith('/nodes/') === true) {
+        if (request.url === '/nodes/known-nodes')
+          response.end(JSON.stringify({ repository: 'https://github.com/someone/known-nodes.git' }));
+        else response.writeHead(404).end('{}');
+        return;
+      }
       if (request.url?.includes('/closed/') === true) response.writeHead(401);
       else if (request.url?.includes('small.json') === true)
         response.writeHead(200, { 'x-repo-commit': COMMIT, etag: '"f00"' });
@@ -43,7 +49,8 @@ describe('asking the network', () => {
   });
 
   function resolver() {
-    return publicResolver({ huggingFace: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    return publicResolver({ huggingFace: address, registry: address });
   }
 
   it('pins a file of Hugging Face by its headers, without fetching it', async () => {
@@ -73,5 +80,12 @@ describe('asking the network', () => {
     expect(await commit(repository, 'nothing')).toBeUndefined();
     expect(await commit('--upload-pack=touch x', 'main')).toBeUndefined();
     expect(await commit('ext::sh -c true', 'main')).toBeUndefined();
+  });
+
+  it('asks the Comfy registry for the repository of a package', async () => {
+    const { registryRepository } = resolver();
+    expect(await registryRepository?.('known-nodes')).toBe('https://github.com/someone/known-nodes');
+    expect(await registryRepository?.('../unknown')).toBeUndefined();
+    expect(asked).toEqual(['GET /nodes/known-nodes', 'GET /nodes/..%2Funknown']);
   });
 });

@@ -1,5 +1,8 @@
 import { execFile } from 'node:child_process';
 
+import { isObject } from '../../json-value.ts';
+import { publicRepository } from './findings.ts';
+
 /** A public file whose address names one content for ever. */
 export interface PinnedFile {
   readonly url: string;
@@ -22,12 +25,16 @@ export interface PinResolver {
     ref: string | undefined,
     signal?: AbortSignal,
   ) => Promise<PinnedCommit | 'private' | undefined>;
+  /** https address of the repository of a package in the Comfy registry. */
+  readonly registryRepository?: (id: string, signal?: AbortSignal) => Promise<string | undefined>;
 }
 
 /** How {@link publicResolver} reaches the network. */
 export interface PublicResolverOptions {
   /** Address of Hugging Face; for tests. */
   readonly huggingFace?: string;
+  /** Address of the Comfy registry; for tests. */
+  readonly registry?: string;
   /** Longest wait for one answer, in milliseconds. */
   readonly timeoutMs?: number;
 }
@@ -40,10 +47,12 @@ const FILE_PATH = /^\/([^/]+\/[^/]+)\/(?:resolve|blob)\/([^/]+)\/(.+)$/;
 /**
  * Asks Hugging Face and git servers as anybody may, without a login: of a file Hugging Face's own headers
  * (`X-Repo-Commit`, `X-Linked-Size`, `X-Linked-Etag`), of a repository `git ls-remote`. Files elsewhere, and small files
- * that Hugging Face keeps in git, stay unresolved.
+ * that Hugging Face keeps in git, stay unresolved. Of a package it asks the Comfy registry for the repository
+ * (`GET /nodes/{id}`).
  */
 export function publicResolver(options: PublicResolverOptions = {}): PinResolver {
   const base = new URL(options.huggingFace ?? 'https://huggingface.co');
+  const registry = new URL(options.registry ?? 'https://api.comfy.org');
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
   return {
     async file(url, signal) {
@@ -53,11 +62,10 @@ export function publicResolver(options: PublicResolverOptions = {}): PinResolver
       if (asked.hostname !== 'huggingface.co' || match === null) return undefined;
       const [, repository, revision, file] = match;
       const path = (commit: string) => `/${repository ?? ''}/resolve/${commit}/${file ?? ''}`;
-      const timeout = AbortSignal.timeout(timeoutMs);
       const response = await fetch(new URL(path(revision ?? 'main'), base), {
         method: 'HEAD',
         redirect: 'manual',
-        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+        signal: within(timeoutMs, signal),
       });
       if (response.status === 401 || response.status === 403) return 'private';
       const commit = response.headers.get('x-repo-commit');
@@ -69,7 +77,20 @@ export function publicResolver(options: PublicResolverOptions = {}): PinResolver
       return { url: `https://huggingface.co${path(commit)}`, size, sha256 };
     },
     commit: (repository, ref, signal) => lsRemote(repository, ref, timeoutMs, signal),
+    async registryRepository(id, signal) {
+      const response = await fetch(new URL(`/nodes/${encodeURIComponent(id)}`, registry), {
+        signal: within(timeoutMs, signal),
+      });
+      const answer: unknown = response.ok ? await response.json().catch(() => undefined) : undefined;
+      const repository = isObject(answer) ? answer['repository'] : undefined;
+      return typeof repository === 'string' ? publicRepository(repository).url : undefined;
+    },
   };
+}
+
+function within(timeoutMs: number, signal: AbortSignal | undefined): AbortSignal {
+  const timeout = AbortSignal.timeout(timeoutMs);
+  return signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
 }
 
 async function lsRemote(

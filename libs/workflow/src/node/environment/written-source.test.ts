@@ -74,6 +74,9 @@ describe('a ComfyUI-Manager snapshot', () => {
       'comfyui-impact-pack': 'registry_version',
       'my_node.py': 'single_file',
     });
+    expect(environment.registryNodes).toEqual([
+      { name: 'comfyui-impact-pack', registry: 'comfyui-impact-pack', version: '8.15.3' },
+    ]);
     expect(environment.unpinned.find(({ part }) => part === 'comfyui')?.action).toContain(
       `git describe --tags ${A}`,
     );
