@@ -130,10 +130,15 @@ async def _serve(arguments: argparse.Namespace) -> None:
             **modal.environment(),
             "RUNPOD_API_URL": runpod.api_url,
             "RUNPOD_API_KEY": runpod.api_key,
+            "RUNPOD_MANAGEMENT_URL": runpod.management_url,
         }
         document: dict[str, Any] = {
             "modal": modal.describe(),
-            "runpod": {"apiUrl": runpod.api_url, "apiKey": runpod.api_key},
+            "runpod": {
+                "apiUrl": runpod.api_url,
+                "apiKey": runpod.api_key,
+                "managementUrl": runpod.management_url,
+            },
             "environment": environment,
             "engine": engine,
             "stateDir": str(folder),

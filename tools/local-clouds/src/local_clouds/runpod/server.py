@@ -30,6 +30,7 @@ from .limits import (
     WEBHOOK_RETRIES,
     WEBHOOK_RETRY_MS,
 )
+from .management import RunPodManagement
 from .rate_limit import RateLimits
 from .workers import EndpointConfig, Worker, WorkerPool
 
@@ -89,6 +90,7 @@ class LocalRunPod:
         self._log = log
         self._now = now
         self.endpoints: dict[str, Endpoint] = {}
+        self.management = RunPodManagement(self)
         self._runner: web.AppRunner | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._webhooks: set[asyncio.Task[None]] = set()
@@ -98,6 +100,11 @@ class LocalRunPod:
     def api_url(self) -> str:
         """Address of the job API, up to /v2."""
         return f"{self.base_url}/v2"
+
+    @property
+    def management_url(self) -> str:
+        """Address of the management API, up to /v2; RunPod has it on a host of its own."""
+        return f"{self.base_url}/management/v2"
 
     async def start(self) -> None:
         """Listens."""
@@ -122,6 +129,7 @@ class LocalRunPod:
 
     def _application(self) -> web.Application:
         app = web.Application(client_max_size=1 << 30)
+        app.add_subapp("/management", self.management.application())
         api = "/v2/{endpoint}"
         app.router.add_routes(
             [
@@ -497,6 +505,11 @@ class LocalRunPod:
             config = EndpointConfig.from_json(await request.json())
         except (ValueError, TypeError) as error:
             return _error(400, str(error))
+        self.register(endpoint_id, config)
+        return web.json_response({"id": endpoint_id, "url": f"{self.api_url}/{endpoint_id}"})
+
+    def register(self, endpoint_id: str, config: EndpointConfig) -> None:
+        """Makes an endpoint take jobs, or gives it other workers."""
         existing = self.endpoints.get(endpoint_id)
         if existing is not None:
             existing.pool.config = config
@@ -507,14 +520,18 @@ class LocalRunPod:
             )
             self.endpoints[endpoint_id] = Endpoint(table, pool)
         self._scale(self.endpoints[endpoint_id])
-        return web.json_response({"id": endpoint_id, "url": f"{self.api_url}/{endpoint_id}"})
 
     async def _delete_endpoint(self, request: web.Request) -> web.Response:
-        endpoint = self.endpoints.pop(request.match_info["endpoint"], None)
-        if endpoint is None:
+        if request.match_info["endpoint"] not in self.endpoints:
             return _error(404, "endpoint not found")
-        await endpoint.pool.stop()
+        await self.unregister(request.match_info["endpoint"])
         return web.Response(status=204)
+
+    async def unregister(self, endpoint_id: str) -> None:
+        """Ends an endpoint's workers and forgets its jobs."""
+        endpoint = self.endpoints.pop(endpoint_id, None)
+        if endpoint is not None:
+            await endpoint.pool.stop()
 
     async def _get_state(self, _: web.Request) -> web.Response:
         endpoints = {

@@ -1,0 +1,409 @@
+"""RunPod's management API v2, locally: endpoints as code against it, without an account.
+
+Every request is checked against schemas of our own, and so is every answer before it leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from ..faults import Faults, UnknownFault
+from . import management_schemas as schemas
+from .management_billing import billing
+from .management_catalogue import gpu_types
+from .management_resources import Refused, Resources
+from .management_workers import JobApi, ManagedWorkers
+
+FAULTS = {
+    "latency-ms": "an operation takes longer: latency-ms=500, or latency-ms=<operation>/500",
+    "http-error": "an operation fails and does nothing: http-error=500, or http-error=<operation>/503",
+    "error-after-accept": "an operation is done, then answered with an error: <operation>/500",
+    "rate-limit": "an operation answers 429, with Retry-After when a value in seconds is given: <operation>/2",
+    "drop-before-accept": "an operation is not done and the connection is cut: <operation>/",
+    "drop-after-accept": "an operation is done, then the connection is cut: <operation>/",
+    "html-502": "a proxy's page instead of an answer: <operation>/",
+    "truncated-json": "an answer is cut in half: <operation>/",
+    "malformed-json": "an answer says that it is JSON and is not: <operation>/",
+    "answer-field": "a field of every resource in an answer is left out or another: "
+    'answer-field=<operation>/flashboot, answer-field=<operation>/flashboot="TURBO"',
+    "availability": "stock of every GPU type: availability=NONE",
+}
+"""Faults of the local management API; operations are named as in RunPod's document, such as createEndpoint."""
+
+MAXIMUM_JOURNAL = 1000
+Handler = Callable[[web.Request, Any], "Answer | Awaitable[Answer]"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an operation answers."""
+
+    body: Any
+    status: int = 200
+
+
+class RunPodManagement:
+    """The management API of one account. Its endpoints take jobs at the job API beside it."""
+
+    def __init__(self, jobs: JobApi) -> None:
+        self._jobs = jobs
+        self.faults = Faults(FAULTS)
+        self.resources = Resources(self._request_urls)
+        self.workers = ManagedWorkers(jobs)
+        self.journal: list[dict[str, Any]] = []
+        self._bills: dict[str, list[dict[str, Any]]] = {"serverless": [], "networkVolumes": []}
+
+    def application(self) -> web.Application:
+        """Routes below /v2, and control routes below /_local."""
+        app = web.Application()
+        operations: list[tuple[str, str, str, Handler, schemas.Schema | None]] = [
+            (
+                *("GET", "/v2/serverless", "listEndpoints", self._list_endpoints),
+                schemas.list_of("endpoints", schemas.ENDPOINT),
+            ),
+            ("POST", "/v2/serverless", "createEndpoint", self._create_endpoint, schemas.ENDPOINT),
+            ("GET", "/v2/serverless/{id}", "getEndpoint", self._get_endpoint, schemas.ENDPOINT),
+            ("PATCH", "/v2/serverless/{id}", "updateEndpoint", self._update_endpoint, schemas.ENDPOINT),
+            ("DELETE", "/v2/serverless/{id}", "deleteEndpoint", self._delete_endpoint, None),
+            (
+                *("GET", "/v2/serverless/{id}/releases", "listEndpointReleases", self._releases),
+                schemas.RELEASES,
+            ),
+            (
+                *("GET", "/v2/templates", "listTemplates", self._list_templates),
+                schemas.list_of("templates", schemas.TEMPLATE),
+            ),
+            ("POST", "/v2/templates", "createTemplate", self._create_template, schemas.TEMPLATE),
+            ("GET", "/v2/templates/{id}", "getTemplate", self._get_template, schemas.TEMPLATE),
+            (
+                *("GET", "/v2/network-volumes", "listNetworkVolumes", self._list_volumes),
+                schemas.list_of("networkVolumes", schemas.NETWORK_VOLUME),
+            ),
+            (
+                *("POST", "/v2/network-volumes", "createNetworkVolume", self._create_volume),
+                schemas.NETWORK_VOLUME,
+            ),
+            ("GET", "/v2/network-volumes/{id}", "getNetworkVolume", self._get_volume, schemas.NETWORK_VOLUME),
+            (
+                *("GET", "/v2/catalog/gpus", "listGpuTypes", self._gpus),
+                schemas.list_of("gpus", schemas.GPU_TYPE),
+            ),
+            (
+                *("GET", "/v2/billing/serverless", "getServerlessBilling", self._bill_serverless),
+                schemas.SERVERLESS_BILLING,
+            ),
+            (
+                *("GET", "/v2/billing/network-volumes", "getNetworkVolumeBilling", self._bill_volumes),
+                schemas.VOLUME_BILLING,
+            ),
+        ]
+        for method, path, name, handler, schema in operations:
+            app.router.add_route(method, path, self._operation(name, handler, schema))
+        app.router.add_route("*", "/v2/{rest:.*}", self._unknown)
+        app.router.add_routes(
+            [
+                web.get("/_local/state", self._get_state),
+                web.delete("/_local/state", self._delete_state),
+                web.get("/_local/requests", self._get_requests),
+                web.delete("/_local/requests", self._delete_requests),
+                web.put("/_local/worker", self._put_worker),
+                web.put("/_local/billing", self._put_billing),
+                web.get("/_local/faults", self._get_faults),
+                web.put("/_local/faults", self._put_faults),
+                web.delete("/_local/faults", self._delete_faults),
+            ]
+        )
+        return app
+
+    # -- one request -----------------------------------------------------------------------------------
+
+    def _operation(
+        self, name: str, handler: Handler, schema: schemas.Schema | None
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            identifier = f"req_{secrets.token_hex(6)}"
+            body, problem = await _body(request)
+            entry = {
+                "operation": name,
+                "method": request.method,
+                "path": request.path[request.path.index("/v2") :],
+                "query": dict(request.query),
+                "body": body,
+                "status": None,
+                "requestId": identifier,
+            }
+            self.journal.append(entry)
+            del self.journal[:-MAXIMUM_JOURNAL]
+            refused = self._unauthorized(request) or problem
+            response = (
+                _error(refused) if refused else await self._answer(name, handler, schema, request, body)
+            )
+            entry["status"] = response.status
+            if not response.prepared:
+                response.headers["x-request-id"] = identifier
+            return response
+
+        return handle
+
+    async def _answer(
+        self, name: str, handler: Handler, schema: schemas.Schema | None, request: web.Request, body: Any
+    ) -> web.StreamResponse:
+        early = await self._fault_before(name, request)
+        if early is not None:
+            return early
+        try:
+            result = handler(request, body)
+            answer = result if isinstance(result, Answer) else await result
+        except Refused as refused:
+            return _error(refused)
+        wrong = schemas.problems(schema, answer.body) if schema is not None else []
+        assert not wrong, f"{name} would answer what its schema does not allow: {wrong}"
+        return await self._fault_after(name, request, answer)
+
+    async def _fault_before(self, name: str, request: web.Request) -> web.StreamResponse | None:
+        await asyncio.sleep(float(self.faults.hit("latency-ms", name) or 0) / 1000)
+        if self.faults.hit("drop-before-accept", name) is not None:
+            return _drop(request)
+        if (seconds := self.faults.hit("rate-limit", name)) is not None:
+            limited = _error(Refused(429, "rate limit exceeded for the minute window"))
+            if seconds:
+                limited.headers["Retry-After"] = seconds
+            return limited
+        if (status := self.faults.hit("http-error", name)) is not None:
+            return _error(Refused(int(status or 500), "injected fault"))
+        if self.faults.hit("html-502", name) is not None:
+            page = "<html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>"
+            return web.Response(status=502, text=page, content_type="text/html")
+        return None
+
+    async def _fault_after(self, name: str, request: web.Request, answer: Answer) -> web.StreamResponse:
+        if self.faults.hit("drop-after-accept", name) is not None:
+            return _drop(request)
+        if (status := self.faults.hit("error-after-accept", name)) is not None:
+            return _error(Refused(int(status or 500), "injected fault"))
+        if self.faults.hit("malformed-json", name) is not None:
+            return web.Response(status=answer.status, text="{]", content_type="application/json")
+        if self.faults.hit("truncated-json", name) is not None:
+            return await _half(request, json.dumps(answer.body).encode())
+        if answer.status == 204:
+            return web.Response(status=204)
+        body = answer.body
+        if (change := self.faults.hit("answer-field", name)) is not None:
+            body = _with_field(body, change)
+        return web.json_response(body, status=answer.status)
+
+    def _unauthorized(self, request: web.Request) -> Refused | None:
+        given = request.headers.get("Authorization")
+        if given is None:
+            return Refused(401, "missing bearer token")
+        return None if given == f"Bearer {self._jobs.api_key}" else Refused(401, "invalid bearer token")
+
+    async def _unknown(self, request: web.Request) -> web.StreamResponse:
+        refused = self._unauthorized(request)
+        return _error(refused or Refused(404, "resource not found"))
+
+    # -- operations ------------------------------------------------------------------------------------
+
+    def _list_endpoints(self, _request: web.Request, _body: Any) -> Answer:
+        return Answer({"endpoints": list(self.resources.endpoints.values())})
+
+    def _create_endpoint(self, _request: web.Request, body: Any) -> Answer:
+        endpoint = self.resources.create_endpoint(body)
+        self.workers.configure(endpoint, new_release=False)
+        return Answer(endpoint, 201)
+
+    def _get_endpoint(self, request: web.Request, _body: Any) -> Answer:
+        return Answer(self.resources.endpoint(request.match_info["id"]))
+
+    def _update_endpoint(self, request: web.Request, body: Any) -> Answer:
+        endpoint, new_release = self.resources.update_endpoint(request.match_info["id"], body)
+        self.workers.configure(endpoint, new_release=new_release)
+        return Answer(endpoint)
+
+    async def _delete_endpoint(self, request: web.Request, _body: Any) -> Answer:
+        identifier = request.match_info["id"]
+        self.resources.delete_endpoint(identifier)
+        await self.workers.remove(identifier)
+        return Answer(None, 204)
+
+    def _releases(self, request: web.Request, _body: Any) -> Answer:
+        identifier = request.match_info["id"]
+        self.resources.endpoint(identifier)
+        rollout = self.workers.rollout(identifier)
+        releases = self.resources.releases[identifier]
+        counts = [rollout["workersOnLatest"], *[0] * (len(releases) - 1)]
+        return Answer(
+            {
+                "endpointVersion": releases[0]["version"],
+                "rollout": rollout,
+                "releases": [
+                    {**release, "workerCount": count} for release, count in zip(releases, counts, strict=True)
+                ],
+            }
+        )
+
+    def _list_templates(self, _request: web.Request, _body: Any) -> Answer:
+        return Answer({"templates": list(self.resources.templates.values())})
+
+    def _create_template(self, _request: web.Request, body: Any) -> Answer:
+        return Answer(self.resources.create_template(body), 201)
+
+    def _get_template(self, request: web.Request, _body: Any) -> Answer:
+        return Answer(self.resources.template(request.match_info["id"]))
+
+    def _list_volumes(self, _request: web.Request, _body: Any) -> Answer:
+        return Answer({"networkVolumes": list(self.resources.volumes.values())})
+
+    def _create_volume(self, _request: web.Request, body: Any) -> Answer:
+        return Answer(self.resources.create_volume(body), 201)
+
+    def _get_volume(self, request: web.Request, _body: Any) -> Answer:
+        return Answer(self.resources.volume(request.match_info["id"]))
+
+    def _gpus(self, request: web.Request, _body: Any) -> Answer:
+        include, product = request.query.get("include"), request.query.get("product")
+        if include not in (None, "AVAILABILITY"):
+            raise Refused(422, "Request validation failed.", ["include: must be AVAILABILITY"])
+        if (include is None) != (product is None):
+            raise Refused(400, "include=AVAILABILITY and product go together")
+        if product is not None and not set(product.split(",")) <= {"POD", "CLUSTER", "SERVERLESS"}:
+            raise Refused(422, "Request validation failed.", ["product: must be POD, CLUSTER or SERVERLESS"])
+        stock = self.faults.hit("availability") or "HIGH"
+        return Answer({"gpus": gpu_types(stock if include else None)})
+
+    def _bill_serverless(self, request: web.Request, _body: Any) -> Answer:
+        names = schemas.SERVERLESS_AMOUNTS
+        records = self._bills["serverless"]
+        return Answer(billing(records, request.query, "serverlessId", "uniqueServerlessCount", names))
+
+    def _bill_volumes(self, request: web.Request, _body: Any) -> Answer:
+        names = schemas.VOLUME_AMOUNTS
+        records = self._bills["networkVolumes"]
+        return Answer(billing(records, request.query, "networkVolumeId", "uniqueNetworkVolumeCount", names))
+
+    def _request_urls(self, identifier: str) -> dict[str, str]:
+        base = f"{self._jobs.api_url}/{identifier}"
+        paths = {
+            "run": "run",
+            "runSync": "runsync",
+            "status": "status/{job_id}",
+            "stream": "stream/{job_id}",
+            "cancel": "cancel/{job_id}",
+            "retry": "retry/{job_id}",
+            "purgeQueue": "purge-queue",
+            "health": "health",
+        }
+        return {name: f"{base}/{path}" for name, path in paths.items()}
+
+    # -- control routes --------------------------------------------------------------------------------
+
+    async def _get_state(self, _: web.Request) -> web.Response:
+        resources = self.resources
+        return web.json_response(
+            {
+                "endpoints": list(resources.endpoints.values()),
+                "templates": list(resources.templates.values()),
+                "networkVolumes": list(resources.volumes.values()),
+            }
+        )
+
+    async def _delete_state(self, _: web.Request) -> web.Response:
+        for identifier in list(self.resources.endpoints):
+            await self.workers.remove(identifier)
+        self.resources = Resources(self._request_urls)
+        self.journal.clear()
+        self.faults.remove()
+        self._bills = {"serverless": [], "networkVolumes": []}
+        return web.Response(status=204)
+
+    async def _get_requests(self, _: web.Request) -> web.Response:
+        return web.json_response({"requests": self.journal})
+
+    async def _delete_requests(self, _: web.Request) -> web.Response:
+        self.journal.clear()
+        return web.Response(status=204)
+
+    async def _put_worker(self, request: web.Request) -> web.Response:
+        try:
+            self.workers.use(await request.json(), self.resources.endpoints)
+        except (ValueError, TypeError) as error:
+            return _error(Refused(400, str(error)))
+        return web.Response(status=204)
+
+    async def _put_billing(self, request: web.Request) -> web.Response:
+        self._bills.update(await request.json())
+        return web.Response(status=204)
+
+    async def _get_faults(self, _: web.Request) -> web.Response:
+        return web.json_response(self.faults.to_json())
+
+    async def _put_faults(self, request: web.Request) -> web.Response:
+        try:
+            for spec in await request.json():
+                self.faults.add(str(spec))
+        except UnknownFault as error:
+            return _error(Refused(400, str(error)))
+        return web.json_response(self.faults.to_json())
+
+    async def _delete_faults(self, _: web.Request) -> web.Response:
+        self.faults.remove()
+        return web.json_response(self.faults.to_json())
+
+
+async def _body(request: web.Request) -> tuple[Any, Refused | None]:
+    raw = await request.read()
+    if not raw:
+        missing = Refused(400, "a JSON body is required") if request.method in ("POST", "PATCH") else None
+        return None, missing
+    try:
+        return json.loads(raw), None
+    except ValueError:
+        return None, Refused(400, "the body is not JSON")
+
+
+def _error(refused: Refused) -> web.Response:
+    document: dict[str, Any] = {
+        "title": HTTPStatus(refused.status).phrase,
+        "status": refused.status,
+        "detail": refused.detail,
+    }
+    if refused.errors:
+        document["errors"] = refused.errors
+    return web.json_response(document, status=refused.status, content_type="application/problem+json")
+
+
+def _with_field(body: Any, change: str) -> Any:
+    """The answer with one field of its resource, or of every resource in its list, left out or another."""
+    name, equals, value = change.partition("=")
+    if isinstance(body, Mapping) and "id" not in body:
+        return {
+            key: [_with_field(item, change) for item in items] if isinstance(items, list) else items
+            for key, items in body.items()
+        }
+    kept = {key: item for key, item in body.items() if key != name}
+    return {**kept, name: json.loads(value)} if equals else kept
+
+
+def _drop(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+async def _half(request: web.Request, body: bytes) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={"Content-Length": str(len(body)), "Content-Type": "application/json"}
+    )
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.abort()
+    return response
