@@ -1,62 +1,32 @@
 /** `ryla` as a user has it: a child process, against the local clouds with the real modal client and runpod worker. */
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import process from 'node:process';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-const workspaceRoot = path.resolve(import.meta.dirname, '../../..');
-const START_MS = 60_000;
-
-interface Ended {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import {
+  createLiveWorkspace,
+  ended,
+  LIVE_MS,
+  type LiveWorkspace,
+  repositoryRoot,
+  saidOn,
+} from '../test-support/live-workspace.ts';
 
 describe('ryla', () => {
+  let workspace: LiveWorkspace;
   let root = '';
-  let stopClouds: () => Promise<void> = () => Promise.resolve();
-
-  /** Runs ryla in a workspace of its own, so that nothing of the developer's is touched. */
-  async function ryla(...args: readonly string[]): Promise<Ended> {
-    return ended(start(args));
-  }
-
-  function start(args: readonly string[]) {
-    const main = path.join(import.meta.dirname, 'main.ts');
-    return spawn(process.execPath, ['--conditions=@ryla/source', main, ...args], {
-      cwd: root,
-      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-  }
+  const ryla: LiveWorkspace['ryla'] = (...args) => workspace.ryla(...args);
 
   beforeAll(async () => {
-    root = await mkdtemp(path.join(tmpdir(), 'ryla-'));
-    await writeFile(path.join(root, 'nx.json'), '{}');
-    await mkdir(path.join(root, 'apps/endpoints'), { recursive: true });
-    await cp(
-      path.join(workspaceRoot, 'apps/endpoints/photo-finish'),
-      path.join(root, 'apps/endpoints/photo-finish'),
-      {
-        recursive: true,
-      },
-    );
-    await symlink(path.join(workspaceRoot, '.venv'), path.join(root, '.venv'));
-    stopClouds = await startRunpod(root);
-  }, START_MS);
-  afterAll(async () => {
-    await stopClouds();
-    await rm(root, { recursive: true, force: true });
-  }, START_MS);
+    workspace = await createLiveWorkspace();
+    ({ root } = workspace);
+  }, LIVE_MS);
+  afterAll(() => workspace.close(), LIVE_MS);
 
   it(
     'runs a job and keeps it: one JSON document on stdout, everything else on stderr',
-    { timeout: START_MS },
+    { timeout: LIVE_MS },
     async () => {
       const run = await ryla('run', 'photo-finish', '--backend', 'runpod', '-i', 'width=64', '--json');
       expect(run.code, run.stderr).toBe(0);
@@ -75,7 +45,7 @@ describe('ryla', () => {
     },
   );
 
-  it('says what is wrong, with the right exit code', { timeout: START_MS }, async () => {
+  it('says what is wrong, with the right exit code', { timeout: LIVE_MS }, async () => {
     const mistake = async (...args: readonly string[]): Promise<unknown> => {
       const { code, stdout, stderr } = await ryla(...args, '--json');
       expect([code, stdout]).toEqual([2, '']);
@@ -93,18 +63,11 @@ describe('ryla', () => {
     expect(job.stderr).toContain('unknown_job');
   });
 
-  it('cancels its job on Ctrl-C', { timeout: START_MS }, async () => {
-    await fault(root, 'cold-start-latency-ms=20000');
-    const child = start(['run', 'photo-finish', '--backend', 'runpod', '-i', 'width=128']);
+  it('cancels its job on Ctrl-C', { timeout: LIVE_MS }, async () => {
+    await workspace.fault('cold-start-latency-ms=20000');
+    const child = workspace.start(['run', 'photo-finish', '--backend', 'runpod', '-i', 'width=128']);
     const end = ended(child);
-    let said = '';
-    await new Promise<void>((resolve) => {
-      child.stderr.on('data', (piece: Buffer) => {
-        said += piece.toString();
-        if (/^Job /m.test(said)) resolve();
-      });
-      child.once('close', () => resolve());
-    });
+    await saidOn(child.stderr, /^Job /m);
     child.kill('SIGINT');
     expect((await end).code).toBe(130);
     const jobs = await ryla('jobs', '--limit', '1', '--json');
@@ -113,7 +76,7 @@ describe('ryla', () => {
 
   it(
     'reads what is stored when the clouds have gone, and says so of what needs them',
-    { timeout: START_MS },
+    { timeout: LIVE_MS },
     async () => {
       const file = path.join(root, '.local-clouds/environment.json');
       await rename(file, `${file}.gone`);
@@ -133,7 +96,7 @@ describe('ryla', () => {
     },
   );
 
-  it('refuses a configuration that would limit nothing', { timeout: START_MS }, async () => {
+  it('refuses a configuration that would limit nothing', { timeout: LIVE_MS }, async () => {
     const file = path.join(root, 'ryla.config.ts');
     await writeFile(file, "export default { usdPerDay: { 'photo-finsh': 1 } };\n");
     try {
@@ -144,7 +107,7 @@ describe('ryla', () => {
     }
   });
 
-  it('finds what is broken', { timeout: START_MS }, async () => {
+  it('finds what is broken', { timeout: LIVE_MS }, async () => {
     const sick = await ryla('doctor', '--json');
     const findings = JSON.parse(sick.stdout) as { check: string; state: string }[];
     expect(findings).toContainEqual(expect.objectContaining({ check: 'local clouds', state: 'ok' }));
@@ -153,12 +116,12 @@ describe('ryla', () => {
     );
   });
 
-  it('converts and checks workflow files without any cloud', { timeout: START_MS }, async () => {
-    const workflow = path.join(workspaceRoot, 'apps/endpoints/photo-finish/workflow.json');
+  it('converts and checks workflow files without any cloud', { timeout: LIVE_MS }, async () => {
+    const workflow = path.join(repositoryRoot, 'apps/endpoints/photo-finish/workflow.json');
     const converted = await ryla('workflows', 'convert', workflow);
     expect(Object.keys(JSON.parse(converted.stdout) as object)).toContain('8');
     const clean = await ryla('workflows', 'lint', workflow);
-    expect([clean.code, clean.stdout]).toEqual([0, '1 workflows, no problem\n']);
+    expect([clean.code, clean.stdout]).toEqual([0, '1 workflow, no problem\n']);
     const broken = path.join(root, 'broken.json');
     await writeFile(broken, '{"1":{"class_type":"NoSuchNode","inputs":{}}}');
     const lint = await ryla('workflows', 'lint', broken, '--sarif');
@@ -167,50 +130,17 @@ describe('ryla', () => {
     expect(JSON.parse(lint.stdout)).toMatchObject({ version: '2.1.0' });
     const inspected = await ryla('workflows', 'inspect', workflow, '--json');
     expect(JSON.parse(inspected.stdout)).toMatchObject({ format: 'api', nodes: 8, outputs: [{ node: '8' }] });
+
+    const changed = (await readFile(workflow, 'utf8')).replace('"alpha": 0.25', '"alpha": 0.5');
+    const diff = await workspace.rylaReading(changed, 'workflows', 'diff', workflow, '-');
+    expect([diff.code, diff.stdout]).toEqual([1, expect.stringContaining('alpha changed from 0.25 to 0.5')]);
+    const svg = path.join(root, 'graph.svg');
+    expect((await ryla('workflows', 'picture', workflow, '-o', svg)).code).toBe(0);
+    expect(await readFile(svg, 'utf8')).toMatch(/^<svg/);
+    const same = await ryla('workflows', 'convert', workflow, `${root}/workflow.json`, '--out-dir', root);
+    expect([same.code, same.stderr]).toEqual([2, expect.stringContaining('would both be written')]);
+    const missing = await ryla('workflows', 'inspect', workflow, 'nothing.json', '--json');
+    expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining('There is no such file')]);
+    expect(JSON.parse(missing.stdout)).toMatchObject([{ format: 'api' }]);
   });
 });
-
-function ended(child: ReturnType<typeof spawn>): Promise<Ended> {
-  let stdout = '';
-  let stderr = '';
-  child.stdout?.on('data', (piece: Buffer) => (stdout += piece.toString()));
-  child.stderr?.on('data', (piece: Buffer) => (stderr += piece.toString()));
-  return new Promise((resolve) => child.once('close', (code) => resolve({ code, stdout, stderr })));
-}
-
-/** Starts the local clouds, registers the endpoint's RunPod worker, and leaves the file that says so. */
-async function startRunpod(root: string): Promise<() => Promise<void>> {
-  const bin = path.join(workspaceRoot, '.venv/bin');
-  if (!existsSync(bin)) throw new Error('Run `npm run setup` first.');
-  const state = path.join(root, '.local-clouds');
-  const clouds = spawn(path.join(bin, 'local-clouds'), ['--state-dir', state, '--until-eof', '--json'], {
-    stdio: ['pipe', 'pipe', 'ignore'],
-  });
-  const closed = new Promise<void>((resolve) => clouds.once('close', () => resolve()));
-  const line = await new Promise<string>((resolve) => {
-    let text = '';
-    clouds.stdout.on('data', (piece: Buffer) => {
-      text += piece.toString();
-      if (text.includes('\n')) resolve(text.split('\n')[0] ?? '');
-    });
-  });
-  await mkdir(state, { recursive: true });
-  await writeFile(path.join(state, 'environment.json'), line);
-  const { runpod } = JSON.parse(line) as { runpod: { apiUrl: string } };
-  const response = await fetch(`${runpod.apiUrl.replace(/\/v2$/, '')}/_local/endpoints/photo-finish`, {
-    method: 'PUT',
-    body: JSON.stringify({ command: [path.join(bin, 'python'), '-m', 'ryla_runpod'], idleTimeoutMs: 1_000 }),
-  });
-  expect(response.status).toBe(200);
-  return async () => {
-    clouds.stdin.end();
-    await closed;
-  };
-}
-
-async function fault(root: string, spec: string): Promise<void> {
-  const text = await readFile(path.join(root, '.local-clouds/environment.json'), 'utf8');
-  const { runpod } = JSON.parse(text) as { runpod: { apiUrl: string } };
-  const url = `${runpod.apiUrl.replace(/\/v2$/, '')}/_local/faults`;
-  expect((await fetch(url, { method: 'PUT', body: JSON.stringify([spec]) })).status).toBe(200);
-}

@@ -3,17 +3,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { coreObjectInfo } from '@ryla/workflow/node';
 import { describe, expect, it } from 'vitest';
 
 import { completionScript } from './commands/completion.ts';
 import { pinned, versionFinding } from './commands/doctor.ts';
-import { freeName, moment } from './commands/job-commands.ts';
+import { freeName } from './free-name.ts';
+import { moment } from './option-values.ts';
 import { dollars, duration, errorText, table } from './output.ts';
 import { showProgress } from './progress.ts';
 import { createProgram } from './program.ts';
-import { sarif } from './sarif.ts';
-import { inspectWorkflow } from './workflow-inspection.ts';
 
 describe('the command line', () => {
   it('describes every command and its options', () => {
@@ -77,17 +75,6 @@ describe('what people read', () => {
   });
 });
 
-it('findings become SARIF with one rule for each code', () => {
-  const document = sarif([
-    { file: 'a.json', code: 'unknown_class', message: 'm', nodeId: '3' },
-    { file: 'b.json', code: 'unknown_class', message: 'n', nodeId: undefined },
-  ]);
-  expect(document).toMatchObject({
-    version: '2.1.0',
-    runs: [{ tool: { driver: { rules: [{ id: 'unknown_class' }] } }, results: [{}, {}] }],
-  });
-});
-
 it('completes commands, what is below them, and options in bash', () => {
   const script = completionScript(createProgram(), 'bash');
   const complete = (...words: readonly string[]): string[] =>
@@ -136,21 +123,4 @@ it('never writes over a picture', () => {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-});
-
-it('inspects models, nodes that never run, and classes that nobody knows', async () => {
-  const workflow = {
-    '1': { class_type: 'CheckpointLoaderSimple', inputs: { ckpt_name: 'sd15.safetensors' } },
-    '2': { class_type: 'EmptyImage', inputs: { width: 8, height: 8, batch_size: 1, color: 0 } },
-    '3': { class_type: 'SaveImage', inputs: { images: ['2', 0], filename_prefix: 'x' } },
-    '4': { class_type: 'SomebodysNode', inputs: {} },
-  };
-  expect(await inspectWorkflow(workflow, coreObjectInfo())).toMatchObject({
-    format: 'api',
-    nodes: 4,
-    unknownClasses: ['SomebodysNode'],
-    deadNodes: ['1', '4'],
-    outputs: [{ node: '3', class: 'SaveImage' }],
-    models: [{ node: '1', class: 'CheckpointLoaderSimple', input: 'ckpt_name', file: 'sd15.safetensors' }],
-  });
 });

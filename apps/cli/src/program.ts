@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { addCompletion } from './commands/completion.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addJobCommands } from './commands/job-commands.ts';
+import { addMcp } from './commands/mcp.ts';
 import { addWorkflowCommands } from './commands/workflow-commands.ts';
 
 /** The command line. */
@@ -22,8 +23,10 @@ Examples:
   ryla submit flux-schnell -i prompt="a lighthouse at dusk"
   ryla jobs --status failed --since 2h
   ryla costs --by day --since 7d
+  ryla workflows inspect workflow.json         # inputs, models, custom nodes, GPU
   ryla workflows convert workflow.json > workflow.api.json
   ryla doctor --target cloud
+  ryla mcp --max-jobs 20                       # endpoints as tools for an agent: docs/agents.md
   source <(ryla completion bash)
 
 Commands act on the local clouds (npm run clouds) unless --target cloud is given, and say so on stderr.
@@ -31,7 +34,8 @@ Exit codes: 0 done, 1 a job or the command failed, 2 wrong command line, 130 int
     );
   addJobCommands(program);
   addDoctor(program);
-  addWorkflowCommands(program);
+  addWorkflowCommands(program, version());
+  addMcp(program, version());
   addCompletion(program);
   return program;
 }

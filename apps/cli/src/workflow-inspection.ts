@@ -1,72 +1,110 @@
-/** What can be said of a workflow file. What libs/workflow learns (inputs, nodes' origins, a GPU) is added here. */
+/** What can be said of a workflow file. */
 import {
   type ApiWorkflow,
   deadNodes,
-  findClass,
-  isUiWorkflow,
-  type ObjectInfo,
-  outputNodes,
+  inferInputs,
+  inferOutputs,
+  type InferredInput,
+  type Inventory,
+  type NodeMap,
+  parseWorkflow,
   toApiWorkflow,
   workflowHash,
+  WorkflowError,
 } from '@ryla/workflow';
+import { takeInventory } from '@ryla/workflow/node';
 
-/** A file of a model that a node loads. */
-export interface InspectedModel {
+import type { Catalogue } from './workflow-files.ts';
+
+/** A result of a workflow. */
+export interface InspectedOutput {
+  readonly name: string;
   readonly node: string;
   readonly class: string;
-  readonly input: string;
-  readonly file: string;
+  readonly title: string;
+  readonly type: string;
+  readonly why: string;
 }
 
 /** What a workflow is made of. */
-export interface WorkflowInspection {
+export interface WorkflowInspection extends Inventory {
   readonly format: 'api' | 'ui';
-  /** SHA-256 of what it does. */
-  readonly hash: string;
+  /** SHA-256 of what it does; undefined where it cannot be converted. */
+  readonly hash: string | undefined;
   readonly nodes: number;
   /** Nodes by class. */
   readonly classes: Readonly<Record<string, number>>;
-  /** Classes that the catalogue lacks: of custom nodes, or misspelt. */
-  readonly unknownClasses: readonly string[];
-  readonly outputs: readonly { readonly node: string; readonly class: string; readonly title: string }[];
+  readonly inputs: readonly InferredInput[];
+  readonly outputs: readonly InspectedOutput[];
   /** Nodes that no output depends on; ComfyUI never runs them. */
   readonly deadNodes: readonly string[];
-  readonly models: readonly InspectedModel[];
+  /** Why inputs, outputs and hash are not known: a class is missing. */
+  readonly notConverted: string | undefined;
 }
 
-/** Names of files with weights. */
-const WEIGHTS = /\.(?:safetensors|sft|ckpt|pt2?|pth|bin|pkl|gguf|onnx)$/i;
-
 /**
- * Looks at a workflow in either format.
+ * Looks at a workflow in either format. One with classes that the catalogue lacks is inspected too, as far as its file
+ * tells.
  *
- * @throws {WorkflowError} as `toApiWorkflow` does.
+ * @throws {WorkflowError} as `parseWorkflow` does, and `invalid_marker`.
  */
-export async function inspectWorkflow(value: unknown, catalogue: ObjectInfo): Promise<WorkflowInspection> {
-  const workflow = toApiWorkflow(value, catalogue);
-  const counts = new Map<string, number>();
-  for (const { class_type: name } of Object.values(workflow)) counts.set(name, (counts.get(name) ?? 0) + 1);
-  const classes = [...counts].sort(([a], [b]) => a.localeCompare(b));
+export async function inspectWorkflow(
+  value: unknown,
+  { classes, server }: Catalogue,
+  nodeMap?: NodeMap,
+): Promise<WorkflowInspection> {
+  const parsed = parseWorkflow(value);
+  const inventory = takeInventory(value, {
+    ...(server === undefined ? {} : { server }),
+    ...(nodeMap === undefined ? {} : { nodeMap }),
+  });
+  const { workflow, problem } = convert(value, classes);
+  const names =
+    workflow === undefined
+      ? parsed.format === 'ui'
+        ? parsed.workflow.nodes.map(({ type }) => type)
+        : []
+      : Object.values(workflow).map(({ class_type: name }) => name);
   return {
-    format: isUiWorkflow(value) ? 'ui' : 'api',
-    hash: await workflowHash(workflow),
-    nodes: Object.keys(workflow).length,
-    classes: Object.fromEntries(classes),
-    unknownClasses: classes.flatMap(([name]) => (findClass(catalogue, name) === undefined ? [name] : [])),
-    outputs: outputNodes(workflow, catalogue).map((node) => ({
-      node,
-      class: workflow[node]?.class_type ?? '',
-      title: workflow[node]?._meta?.title ?? '',
-    })),
-    deadNodes: deadNodes(workflow, catalogue),
-    models: modelsOf(workflow),
+    format: parsed.format,
+    hash: workflow === undefined ? undefined : await workflowHash(workflow),
+    nodes: names.length,
+    classes: counted(names),
+    inputs: workflow === undefined ? [] : inferInputs(workflow, classes),
+    outputs: workflow === undefined ? [] : outputsOf(workflow, classes),
+    deadNodes: workflow === undefined ? [] : deadNodes(workflow, classes),
+    notConverted: problem,
+    ...inventory,
   };
 }
 
-function modelsOf(workflow: ApiWorkflow): InspectedModel[] {
-  return Object.entries(workflow).flatMap(([node, { class_type: name, inputs }]) =>
-    Object.entries(inputs).flatMap(([input, file]) =>
-      typeof file === 'string' && WEIGHTS.test(file) ? [{ node, class: name, input, file }] : [],
-    ),
-  );
+interface Conversion {
+  readonly workflow?: ApiWorkflow;
+  readonly problem?: string;
+}
+
+function convert(value: unknown, classes: Catalogue['classes']): Conversion {
+  try {
+    return { workflow: toApiWorkflow(value, classes) };
+  } catch (error) {
+    if (WorkflowError.isInstance(error) && error.code === 'unknown_class') return { problem: error.message };
+    throw error;
+  }
+}
+
+function outputsOf(workflow: ApiWorkflow, classes: Catalogue['classes']): InspectedOutput[] {
+  return inferOutputs(workflow, classes).map(({ name, output: { node, type }, why }) => ({
+    name,
+    node,
+    class: workflow[node]?.class_type ?? '',
+    title: workflow[node]?._meta?.title ?? '',
+    type,
+    why,
+  }));
+}
+
+function counted(names: readonly string[]): Record<string, number> {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return Object.fromEntries([...counts].sort(([a], [b]) => a.localeCompare(b)));
 }

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 
@@ -9,26 +8,27 @@ import {
   hasEnded,
   type JobEvent,
   type JobHandle,
-  type JobRecord,
   type JobReference,
   type JobStore,
 } from '@ryla/business';
 import {
   backendName,
-  type ConfiguredService,
   describeTarget,
   openStore,
   PROVIDERS,
   type Provider,
-  sharesOf,
   type Target,
 } from '@ryla/business/config';
 import { type EndpointDefinition, type InputValue, parseInputText, WorkflowError } from '@ryla/workflow';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
 import { EXIT, UsageError } from '../exit-codes.ts';
+import { freeName } from '../free-name.ts';
+import { moment, wholeNumber } from '../option-values.ts';
 import { createOutput, dollars, duration, type Output, table } from '../output.ts';
 import { showProgress } from '../progress.ts';
+import { recordDocument, recordText, serviceFor, storedJob } from '../stored-job.ts';
+import { refuseUnusable } from '../usable-deployment.ts';
 import { findWorkspace, type Workspace } from '../workspace.ts';
 
 /** Options that every command has. */
@@ -240,42 +240,6 @@ function backendFilter({ backend, endpoint }: JobsOptions): string | undefined {
   throw new UsageError(`--backend ${provider} needs --endpoint, or write it as ${provider}:<endpoint>.`);
 }
 
-/** What is stored of a job; reads the store only. */
-async function storedJob(workspace: Workspace, id: string): Promise<JobRecord> {
-  await using store = await openStore(workspace);
-  const record = await store.get(id);
-  if (record !== undefined) return record;
-  throw new ComfyUIServiceError('unknown_job', `There is no job ${id} in the store.`, {
-    jobId: id,
-    hint: `\`ryla jobs\` lists those of the target ${workspace.target}.`,
-  });
-}
-
-/** The service, where it can reach the backend that has the job. */
-async function serviceFor(workspace: Workspace, job: JobRecord): Promise<ComfyUIService> {
-  const { service, unusable } = await workspace.open();
-  const reason = unusable.get(job.backend);
-  if (reason === undefined || hasEnded(job)) return service;
-  await service.close();
-  throw reason.within({ jobId: job.id, backend: job.backend });
-}
-
-/** Throws the reason where a new job could fall to a deployment that cannot be used. */
-function refuseUnusable(
-  { config }: Workspace,
-  { unusable }: ConfiguredService,
-  endpoint: string,
-  chosen: Provider | undefined,
-): void {
-  const shares = sharesOf(config, endpoint);
-  const providers = chosen === undefined ? PROVIDERS.filter((provider) => shares[provider] > 0) : [chosen];
-  for (const provider of providers) {
-    const backend = backendName(provider, endpoint);
-    const reason = unusable.get(backend);
-    if (reason !== undefined) throw reason.within({ endpoint, backend });
-  }
-}
-
 /** Submits; inputs that the endpoint does not take are a wrong command line. */
 async function submitJob(
   jobs: ComfyUIService,
@@ -361,52 +325,6 @@ async function follow(job: JobReference, output: Output, out: string | undefined
   output.result(document, lines.join('\n'));
 }
 
-/** The name in that folder, or the next one that is free: a picture that was paid for is never written over. */
-export function freeName(folder: string, name: string): string {
-  const { name: stem, ext } = path.parse(name);
-  for (let copy = 1; ; copy += 1) {
-    const file = path.join(folder, copy === 1 ? name : `${stem}-${copy}${ext}`);
-    if (!existsSync(file)) return file;
-  }
-}
-
-function recordDocument(record: JobRecord): Readonly<Record<string, unknown>> {
-  const { id, endpoint, backend, attempt, status, submission, timings, cost, error, tags } = record;
-  const time = (value: number | null): string | null =>
-    value === null ? null : new Date(value).toISOString();
-  const outputs = record.outputs.map(({ source: _, ...rest }) => rest);
-  const times = {
-    createdAt: time(record.createdAt),
-    startedAt: time(record.startedAt),
-    finishedAt: time(record.finishedAt),
-  };
-  return {
-    jobId: id,
-    endpoint,
-    backend,
-    attempt,
-    status,
-    submission,
-    ...times,
-    timings,
-    cost,
-    error,
-    outputs,
-    tags,
-  };
-}
-
-function recordText(record: JobRecord, progress: number | undefined): string {
-  const percent = progress === undefined ? '' : ` ${Math.round(progress * 100)}%`;
-  const lines = [
-    `${record.id} ${record.status}${percent}`,
-    `  ${record.endpoint ?? 'bare workflow'} on ${record.backend}, attempt ${record.attempt}, created ${new Date(record.createdAt).toISOString()}`,
-  ];
-  if (record.error !== null) lines.push(`  ${record.error.code}: ${record.error.message}`);
-  for (const made of record.outputs) lines.push(`  ${made.name} (node ${made.nodeId}, ${made.contentType})`);
-  return lines.join('\n');
-}
-
 function submitOptions(options: RunOptions, endpoint: string): { backend?: string; jobId?: string } {
   return {
     ...(options.backend === undefined ? {} : { backend: backendName(options.backend, endpoint) }),
@@ -463,21 +381,4 @@ function pair(text: string, before: Readonly<Record<string, string>>): Readonly<
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('Write an input as name=value.');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
-}
-
-function wholeNumber(text: string): number {
-  const number = Number(text);
-  if (!Number.isSafeInteger(number) || number < 1)
-    throw new InvalidArgumentError('It must be a whole number from 1.');
-  return number;
-}
-
-const UNITS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** A moment in milliseconds since 1970: a date, or a time ago. */
-export function moment(text: string): number {
-  const ago = /^(\d+)([mhd])$/.exec(text);
-  const found = ago === null ? Date.parse(text) : Date.now() - Number(ago[1]) * (UNITS[ago[2] ?? ''] ?? NaN);
-  if (Number.isFinite(found)) return found;
-  throw new InvalidArgumentError('Write a date, such as 2026-11-25, or a time ago, such as 30m, 2h or 7d.');
 }
