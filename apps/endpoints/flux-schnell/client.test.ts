@@ -1,16 +1,44 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+import { promisify } from 'node:util';
+
 import { applyInputs } from '@ryla/workflow';
 import { describe, expect, it } from 'vitest';
 
-import { fluxSchnell } from './client.ts';
+import { fluxSchnell, fluxSchnellInputs } from './client.ts';
 
 describe('flux-schnell', () => {
-  it('is a valid endpoint whose defaults apply', () => {
-    const { workflow } = applyInputs(fluxSchnell.config, fluxSchnell.workflow, {});
+  it('sets its inputs in its workflow', () => {
+    const inputs = fluxSchnellInputs.parse({});
+    const { workflow } = applyInputs(fluxSchnell.config, fluxSchnell.workflow, inputs);
     expect(Object.keys(workflow)).toEqual(Object.keys(fluxSchnell.workflow));
   });
 
-  it('names every input that its typed client names', () => {
-    const names = Object.keys(fluxSchnell.config.inputs);
-    expect(names).toEqual(['prompt', 'seed', 'steps', 'width', 'height']);
+  it('names the inputs of endpoint.json, and no others', () => {
+    expect(Object.keys(fluxSchnellInputs.shape)).toEqual(Object.keys(fluxSchnell.config.inputs));
+    expect(fluxSchnellInputs.safeParse({ unknown: true }).success).toBe(false);
+  });
+
+  it('runs on the local Modal and the local RunPod', { timeout: 120_000 }, async ({ signal }) => {
+    const out = await mkdtemp(path.join(tmpdir(), 'flux-schnell-'));
+    try {
+      const workspace = path.resolve(import.meta.dirname, '../../..');
+      const start = ['--conditions=@ryla/source', 'tools/start/src/start.ts', '--json', '--out', out];
+      const options = ['--endpoint', 'flux-schnell'];
+      const run = { cwd: workspace, signal };
+      const { stdout } = await promisify(execFile)(process.execPath, [...start, ...options], run);
+      expect(JSON.parse(stdout)).toMatchObject({
+        results: [
+          { backend: 'modal', status: 'succeeded' },
+          { backend: 'runpod', status: 'succeeded' },
+        ],
+        pixelsEqual: true,
+      });
+    } finally {
+      await rm(out, { recursive: true, force: true });
+    }
   });
 });

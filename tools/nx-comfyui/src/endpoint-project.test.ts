@@ -44,6 +44,12 @@ describe('inference', () => {
         'validate',
         'run',
         'models',
+        'lock',
+        'edit',
+        'status',
+        'logs',
+        'stop',
+        'costs',
         'deploy',
         'fingerprint',
         'lint',
@@ -62,7 +68,7 @@ describe('inference', () => {
     const { targets = {} } = await infer('{}');
     expect(targets['models']).toMatchObject({
       cache: false,
-      options: { command: `.venv/bin/python apps/modal/run_upload.py ${root}` },
+      options: { command: `node --conditions=@ryla/source tools/nx-comfyui/src/models.ts ${root}` },
       configurations: { cloud: { args: '--target cloud' } },
     });
     expect(JSON.stringify(targets['deploy'])).not.toContain('models');

@@ -45,12 +45,16 @@ export function endpointProject(root: string, outline: EndpointOutline): Project
     targets: {
       validate: validate(root),
       fingerprint: fingerprint(root, outline),
+      lock: lock(root),
       models: models(root),
       deploy: deploy(root),
       run: run(root),
+      edit: edit(root),
+      ...operations(root),
       lint: lint(root),
       typecheck: typecheck(root),
       test: test(root),
+      openapi: openapi(root),
     },
   };
 }
@@ -90,6 +94,8 @@ function fingerprint(root: string, outline: EndpointOutline): TargetConfiguratio
       '{workspaceRoot}/apps/modal/comfyui_app.py',
       '{workspaceRoot}/apps/modal/pyproject.toml',
       '{workspaceRoot}/apps/modal/src/**/*',
+      '{workspaceRoot}/apps/modal/requirements/**/*',
+      '{projectRoot}/requirements/**/*',
       '{workspaceRoot}/libs/worker/pyproject.toml',
       '{workspaceRoot}/libs/worker/src/**/*',
       '{workspaceRoot}/libs/workflow/schema/endpoint.schema.json',
@@ -122,7 +128,7 @@ function models(root: string): TargetConfiguration {
     executor: 'nx:run-commands',
     cache: false,
     dependsOn: ['validate', ...setup],
-    options: { command: `.venv/bin/python apps/modal/run_upload.py ${root}` },
+    options: { command: program('models', root) },
     configurations: { cloud: { args: '--target cloud' } },
     metadata: {
       description:
@@ -130,6 +136,60 @@ function models(root: string): TargetConfiguration {
         '`--check` compares only.',
     },
   };
+}
+
+/** Not a step of `deploy` either: what is locked changes when somebody asks for it. */
+function lock(root: string): TargetConfiguration {
+  return {
+    executor: 'nx:run-commands',
+    cache: false,
+    dependsOn: ['validate', ...setup],
+    options: { command: `.venv/bin/python apps/modal/lock_requirements.py ${root}` },
+    metadata: {
+      description:
+        'Locks the Python requirements of ComfyUI and the custom nodes with uv, in `requirements` beside endpoint.json.',
+    },
+  };
+}
+
+function edit(root: string): TargetConfiguration {
+  return {
+    executor: 'nx:run-commands',
+    cache: false,
+    dependsOn: ['validate', ...setup],
+    options: { command: program('edit', root) },
+    configurations: { cloud: { args: '--target cloud' } },
+    metadata: {
+      description:
+        "Opens ComfyUI's own page in a container with the endpoint's image, GPU and volumes, until Ctrl-C. `--no-browser` prints the address only.",
+    },
+  };
+}
+
+const OPERATIONS = {
+  status:
+    'Shows what is live: version, fingerprint, commit, containers, recent errors. `--json` for programs.',
+  logs: "Prints the deployment's log; `--follow`, `--since 1h`, `--search text` and the rest of `modal app logs`.",
+  stop: 'Stops the deployment: no URL, no containers, no costs. It asks first; `--yes` does not.',
+  costs:
+    'Prints what Modal billed for the endpoint this month; `--for`, `--start`, `--end`, `--show-resources`, `--json`.',
+} as const;
+
+/** Thin over the `modal` program. */
+function operations(root: string): Record<string, TargetConfiguration> {
+  return Object.fromEntries(
+    Object.entries(OPERATIONS).map(([name, description]) => [
+      name,
+      {
+        executor: 'nx:run-commands',
+        cache: false,
+        dependsOn: setup,
+        options: { command: program(name, root) },
+        configurations: { cloud: { args: '--target cloud' } },
+        metadata: { description },
+      },
+    ]),
+  );
 }
 
 function run(root: string): TargetConfiguration {
@@ -175,17 +235,40 @@ function typecheck(root: string): TargetConfiguration {
   };
 }
 
+/** An endpoint's test runs it on the local clouds, so that it hangs on all that they are made of. */
 function test(root: string): TargetConfiguration {
   return {
     executor: 'nx:run-commands',
     cache: true,
+    dependsOn: setup,
     inputs: [
       'default',
-      { input: 'production', projects: ['workflow'] },
-      { externalDependencies: ['vitest'] },
+      { input: 'production', projects: [...RUN_BY] },
+      '{workspaceRoot}/package-lock.json',
+      '{workspaceRoot}/uv.lock',
+      noPackages,
       { env: 'CI' },
     ],
     options: { cwd: root, command: 'vitest run' },
+  };
+}
+
+/** Projects that run an endpoint on the local clouds. */
+const RUN_BY = ['workflow', 'business', 'worker', 'modal', 'runpod', 'local-clouds', 'start'] as const;
+
+function openapi(root: string): TargetConfiguration {
+  return {
+    executor: 'nx:run-commands',
+    cache: true,
+    inputs: [
+      '{projectRoot}/*.json',
+      { input: 'production', projects: ['workflow'] },
+      `{workspaceRoot}/${PROGRAMS}/openapi.ts`,
+      `{workspaceRoot}/${PROGRAMS}/generators/endpoint/*.ts`,
+      noPackages,
+    ],
+    options: { command: program('openapi', root) },
+    metadata: { description: 'Prints the HTTP interface of this endpoint as OpenAPI; `--out` writes it.' },
   };
 }
 
