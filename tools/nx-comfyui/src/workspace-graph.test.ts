@@ -24,10 +24,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 const NAMED: Readonly<Record<string, readonly string[]>> = {
   business: ['workflow'],
   workflow: [],
+  'runpod-management': ['workflow'],
   worker: [],
   modal: ['worker'],
   runpod: ['worker'],
-  cli: ['business', 'workflow'],
+  cli: ['business', 'runpod-management', 'workflow'],
   'flux-schnell': ['modal', 'runpod', 'workflow'],
   'photo-finish': ['modal', 'runpod', 'workflow'],
 };
