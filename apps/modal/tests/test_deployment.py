@@ -6,87 +6,25 @@ import base64
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from local_modal import LocalModal, needs_local_clouds, running
 
-APP = Path(__file__).resolve().parents[1]
-LOCAL_CLOUDS = Path(sys.executable).with_name("local-clouds")
-pytestmark = pytest.mark.skipif(not LOCAL_CLOUDS.exists(), reason="local-clouds is not installed")
+pytestmark = needs_local_clouds
 
 LARGE = {"width": 8192, "height": 8192, "batch_size": 1, "color": 255}
 """Seconds of work for ComfyUI."""
 
 
-@dataclass
-class LocalModal:
-    """A local Modal and how to reach it."""
-
-    document: dict[str, Any]
-
-    @property
-    def web(self) -> str:
-        return self.document["modal"]["webUrl"]
-
-    def modal(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Runs the real `modal` command."""
-        env = {**os.environ, **self.document["environment"], "NO_COLOR": "1", **environ}
-        command = [sys.executable, "-m", "modal", *arguments]
-        return subprocess.run(
-            command, cwd=APP, env=env, capture_output=True, text=True, timeout=60, check=False
-        )
-
-    def url(self, label: str) -> str:
-        return f"{self.web}/_w/{self.document['modal']['workspace']}--{label}"
-
-    def client(self, label: str, **headers: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url(label), headers=headers, timeout=60, follow_redirects=True)
-
-    @property
-    def proxy_auth(self) -> dict[str, str]:
-        return {
-            "Modal-Key": self.document["modal"]["proxyKey"],
-            "Modal-Secret": self.document["modal"]["proxySecret"],
-        }
-
-    def started(self, app: str, function: str = "") -> int:
-        """Containers that were ever started for an app."""
-        state = httpx.get(f"{self.web}/_local/state").json()
-        return sum(
-            entry["containersStarted"]
-            for entry in state["functions"]
-            if entry["app"] == app and function in entry["function"]
-        )
-
-    def containers(self, app: str) -> list[dict[str, Any]]:
-        state = httpx.get(f"{self.web}/_local/state").json()
-        return [entry for entry in state["containers"] if entry["app"] == app]
-
-
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalModal]:
-    folder = tmp_path_factory.mktemp("clouds")
-    with (folder / "log").open("wb") as log:
-        child = subprocess.Popen(
-            [LOCAL_CLOUDS, "--state-dir", folder / "state", "--until-eof"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env={**os.environ, "COMFY_SIM_MODEL_LOAD_MS": "0"},
-        )
-        try:
-            assert child.stdout is not None
-            yield LocalModal(json.loads(child.stdout.readline()))
-        finally:
-            child.terminate()
-            child.communicate(timeout=30)
+    yield from running(tmp_path_factory.mktemp("clouds"))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +35,12 @@ def deployed(cloud: LocalModal) -> LocalModal:
     assert "ryla-secrets" in missing.stdout + missing.stderr
     webhook_secret = "whsec_" + base64.b64encode(b"k" * 32).decode()
     created = cloud.modal(
-        "secret", "create", "ryla-secrets", "RYLA_API_TOKEN=right", f"RYLA_WEBHOOK_SECRETS={webhook_secret}"
+        "secret",
+        "create",
+        "ryla-secrets",
+        "RYLA_API_TOKEN=right",
+        "RYLA_LEASE_SECONDS=4",
+        f"RYLA_WEBHOOK_SECRETS={webhook_secret}",
     )
     assert created.returncode == 0, created.stderr
     result = cloud.modal("deploy", "comfyui_app.py")
@@ -158,20 +101,65 @@ def test_a_job_runs_and_generate_image_answers(deployed: LocalModal, picture: di
     assert answer["image"] == answer["images"][0]["data"]
 
 
-def test_a_killed_engine_and_a_killed_worker_are_told_and_the_next_job_succeeds(
+def test_a_killed_engine_is_told_and_a_killed_workers_job_runs_again(
     deployed: LocalModal, picture: dict[str, Any]
 ) -> None:
     large = {**picture, "1": {"class_type": "EmptyImage", "inputs": LARGE}}
     with deployed.client("ryla-comfyui-api", **deployed.proxy_auth) as client:
-        for target, code in (("engine", "engine_crashed"), ("worker", "worker_lost")):
-            job = submit(client, large)
-            wait_for_progress(client, job)
-            worker = gpu_pid(deployed)
-            os.kill(worker if target == "worker" else engine_pid(worker), signal.SIGKILL)
-            lost = ended(client, job)
-            assert (lost["status"], lost["error"]["code"]) == ("failed", code), lost
-            assert job["id"] in lost["error"]["message"]
-            assert ended(client, submit(client, picture))["status"] == "succeeded"
+        job = submit(client, large)
+        wait_for_progress(client, job)
+        os.kill(engine_pid(gpu_pid(deployed)), signal.SIGKILL)
+        lost = ended(client, job)
+        assert (lost["status"], lost["error"]["code"]) == ("failed", "engine_crashed"), lost
+        assert job["id"] in lost["error"]["message"]
+        job = submit(client, large)
+        wait_for_progress(client, job)
+        os.kill(gpu_pid(deployed), signal.SIGKILL)
+        again = ended(client, job)
+        assert again["status"] == "succeeded", again
+        assert client.get(f"/api/ryla/jobs/{job['id']}").json()["attempt"] == 2
+
+
+def test_progress_arrives_while_the_job_runs_with_the_moments_of_the_worker(
+    deployed: LocalModal, picture: dict[str, Any]
+) -> None:
+    workflow = blurred(picture, times=8)
+    with deployed.client("ryla-comfyui-api", **deployed.proxy_auth) as client:
+        job = submit(client, workflow)
+        with client.stream("GET", job["urls"]["events"]) as response:
+            heard = list(events_of(response.iter_lines()))
+        progress = [event for event in heard if event["event"] == "progress"]
+        moments = [int(event["id"]) for event in progress]
+        assert moments == sorted(moments)
+        assert len(set(moments)) > 2
+        values = [event["data"]["value"] for event in progress]
+        assert values == sorted(values)
+        completed = datetime.fromisoformat(client.get(job["urls"]["self"]).json()["completed_at"]).timestamp()
+        assert progress[0]["heard"] < completed
+        assert all(moment / 1000 <= event["heard"] for moment, event in zip(moments, progress, strict=True))
+
+
+def blurred(picture: dict[str, Any], times: int) -> dict[str, Any]:
+    """A picture that takes ComfyUI a while, node by node."""
+    large = {**picture["1"]["inputs"], "width": 1024, "height": 1024, "color": time.time_ns() % 0xFFFFFF}
+    workflow: dict[str, Any] = {**picture, "1": {**picture["1"], "inputs": large}}
+    for number in range(times):
+        inputs = {"image": [f"b{number - 1}" if number else "1", 0], "blur_radius": 31, "sigma": 9.0}
+        workflow[f"b{number}"] = {"class_type": "ImageBlur", "inputs": inputs}
+    save = {**picture["2"]["inputs"], "images": [f"b{times - 1}", 0]}
+    return {**workflow, "2": {**picture["2"], "inputs": save}}
+
+
+def events_of(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    """Events of a stream, each with the moment at which it was heard (seconds since 1970)."""
+    event: dict[str, Any] = {}
+    for line in lines:
+        name, colon, value = line.partition(": ")
+        if name and colon:
+            event[name] = json.loads(value) if name == "data" else value
+        elif not line and event:
+            yield {**event, "heard": time.time()}
+            event = {}
 
 
 def test_cancel_interrupts_a_running_job(deployed: LocalModal, picture: dict[str, Any]) -> None:

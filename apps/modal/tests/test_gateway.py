@@ -14,6 +14,7 @@ from ryla_modal import event_stream, limits
 from ryla_modal.access import Access
 from ryla_modal.dispatcher import CallOutcome
 from ryla_modal.gateway import Gateway
+from ryla_modal.job_claims import JobClaims
 
 Bench = Any
 """conftest's: pytest gives no way to import its type."""
@@ -122,7 +123,7 @@ async def test_a_job_that_never_reached_a_worker_ends_and_can_never_run(
     bench.advance(61)
     found = (await bench.client.get(f"/api/v2/jobs/{job_id}")).json()
     assert (found["status"], found["error"]["code"]) == ("failed", "worker_lost")
-    assert not await bench.store.put_if_absent(f"claim:{job_id}", "a late worker")
+    assert await JobClaims(bench.store, "a late worker").take(job_id, "call") is None
 
 
 async def test_cancel_is_idempotent(bench: Bench, picture: dict[str, Any]) -> None:

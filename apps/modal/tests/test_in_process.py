@@ -42,7 +42,11 @@ async def test_a_workflow_runs_and_its_outputs_come_before_the_end(
     assert "output" in kinds[:-1]
     done = (await served.get(job["urls"]["self"])).json()
     assert done["progress"]["value"] == 1
-    assert all(isinstance(value, int) for value in done["metrics"].values())
+    metrics = done["metrics"]
+    assert (metrics.pop("peak_memory_bytes") or 1) > 0
+    assert all(isinstance(value, int) for value in metrics.values()), metrics
+    details = (await served.get(f"/api/ryla/jobs/{done['id']}")).json()
+    assert details["metrics"]["uploadMs"] == metrics["upload_ms"]
     content = (await served.get(done["outputs"][0]["url"])).content
     assert content.startswith(PNG)
     assert len(content) == done["outputs"][0]["size_bytes"]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ryla_modal.settings import InvalidEndpoint, Settings, bearer_token, load_settings
+from ryla_modal.settings import InvalidEndpoint, Places, Settings, bearer_token, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-ENDPOINTS, SCHEMA = REPOSITORY / "apps/endpoints", REPOSITORY / "libs/workflow/schema/endpoint.schema.json"
+PLACES = Places.of(REPOSITORY)
 
 
 def settings(**environ: str) -> Settings:
-    return load_settings(environ, ENDPOINTS, SCHEMA)
+    return load_settings(environ, PLACES)
 
 
 def test_without_an_endpoint_it_is_the_generic_app() -> None:
@@ -27,7 +28,7 @@ def test_without_an_endpoint_it_is_the_generic_app() -> None:
 
 def test_an_endpoint_has_an_app_of_its_own() -> None:
     found = settings(RYLA_ENDPOINT="photo-finish")
-    document = json.loads((ENDPOINTS / "photo-finish/endpoint.json").read_text(encoding="utf-8"))
+    document = json.loads((PLACES.endpoints / "photo-finish/endpoint.json").read_text(encoding="utf-8"))
     assert found.app == "ryla-photo-finish"
     assert list(found.gpu) == document["gpu"]
     assert Settings.from_json(found.to_json()) == found
@@ -35,8 +36,8 @@ def test_an_endpoint_has_an_app_of_its_own() -> None:
 
 def test_containers_read_what_was_baked_in() -> None:
     baked = settings(RYLA_ENDPOINT="photo-finish").to_json()
-    nowhere = Path("/nowhere")
-    assert load_settings({"RYLA_SETTINGS": baked}, nowhere, nowhere).app == "ryla-photo-finish"
+    nowhere = Places.of(Path("/nowhere"))
+    assert load_settings({"RYLA_SETTINGS": baked}, nowhere).app == "ryla-photo-finish"
 
 
 def test_an_unknown_endpoint_is_told_with_those_that_exist() -> None:
@@ -48,21 +49,24 @@ def test_an_unknown_endpoint_is_told_with_those_that_exist() -> None:
     ("change", "place"), [({"gpu": "L4"}, "gpu"), ({"timeouts": {"execution": "1"}}, "execution")]
 )
 def test_endpoint_json_is_checked_with_the_schema(tmp_path: Path, change: dict[str, Any], place: str) -> None:
-    document = json.loads((ENDPOINTS / "photo-finish/endpoint.json").read_text(encoding="utf-8")) | change
+    document = (
+        json.loads((PLACES.endpoints / "photo-finish/endpoint.json").read_text(encoding="utf-8")) | change
+    )
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/endpoint.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(InvalidEndpoint, match=place):
-        load_settings({"RYLA_ENDPOINT": "broken"}, tmp_path, SCHEMA)
+        load_settings({"RYLA_ENDPOINT": "broken"}, replace(PLACES, endpoints=tmp_path))
 
 
 def test_node_classes_are_known_without_a_worker_only_for_known_commits() -> None:
-    known = Settings().known_classes()
+    known = settings().known_classes()
     assert known is not None
     assert {"SaveImage", "ClownsharKSampler_Beta"} <= known
     assert "NoSuchNode" not in known
     other = {"name": "x", "repository": "https://example.com/x", "commit": "0" * 40}
-    assert Settings(custom_nodes=(other,)).known_classes() is None
-    assert Settings(custom_nodes=(other,)).catalogue_key != Settings().catalogue_key
+    changed = replace(settings(), custom_nodes=(other,))
+    assert changed.known_classes() is None
+    assert changed.catalogue_key != settings().catalogue_key
 
 
 def test_bearer_needs_a_token() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from comfy_worker.public_address import is_public_address
 from ryla_modal.api_error import ApiError
 from ryla_modal.dispatcher import CallOutcome
 from ryla_modal.gateway import Gateway
@@ -22,7 +23,6 @@ from ryla_modal.webhooks import (
     PublicResolver,
     WebhookSender,
     check_webhook_url,
-    is_public_address,
     parse_secrets,
     sign,
 )

@@ -174,3 +174,34 @@ async def _engine_of(worker: int) -> int | None:
         if parent == worker and b"main.py" in command:
             return int(entry.name)
     return None
+
+
+async def test_a_worker_without_its_models_starts_no_comfyui_and_tells_each_job(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    model = {"directory": "vae", "filename": "v.safetensors", "size": 1, "sha256": "a" * 64}
+    await register(
+        cloud,
+        RYLA_MODELS=json.dumps([model]),
+        RYLA_ENDPOINT="photo-finish",
+        COMFYUI_MODELS_DIR=str(tmp_path / "models"),
+    )
+    refused = error_of(await cloud.ended(await cloud.run(workflow())))
+    assert refused["code"] == "missing_models"
+    assert refused["details"] == [{"path": "vae/v.safetensors", "problem": "missing"}]
+    assert "/workspace/models/vae/v.safetensors" in refused["hint"]
+    assert await _engine_of((await cloud.workers())[0]["pid"]) is None
+    (tmp_path / "models/vae").mkdir(parents=True)
+    (tmp_path / "models/vae/v.safetensors").write_bytes(b"x")
+    assert (await cloud.ended(await cloud.run(workflow())))["status"] == "COMPLETED"
+
+
+async def test_a_result_tells_where_the_time_went(cloud: Cloud) -> None:
+    await register(cloud)
+    done = await cloud.ended(await cloud.run(workflow()))
+    metrics = done["output"]["metrics"]
+    assert metrics["bootMs"] > 0
+    assert set(metrics) == {
+        *("queueMs", "bootMs", "modelLoadMs", "samplingMs", "encodeMs", "uploadMs"),
+        *("gpu", "peakMemoryBytes"),
+    }

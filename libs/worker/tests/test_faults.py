@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from comfy_worker import (
     OutputMissing,
     Progress,
     Worker,
+    hang,
+    job_run,
 )
 from worker_jobs import SIMULATOR, job, new_color, picture_workflow, simulator
 
@@ -178,3 +181,89 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+async def test_a_frozen_engine_is_noticed_named_and_replaced() -> None:
+    async with Worker(replace(simulator(), hang_timeout=1.5)) as worker:
+        await set_faults(worker, "slow=60:1")
+        running = worker.run_job(job(picture_workflow(new_color())))
+        await until_node(running, "1")
+        frozen = worker.process.pid
+        assert frozen is not None
+        os.killpg(frozen, signal.SIGSTOP)
+        with pytest.raises(EngineCrashed, match="no answer for") as caught:
+            await running.outputs()
+        assert caught.value.details["reason"] == "unresponsive"
+        assert not is_running(frozen)
+        assert len(await worker.run_job(job(picture_workflow(new_color()))).outputs()) == 1
+
+
+async def test_an_engine_that_takes_no_prompt_any_more_is_noticed_and_replaced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(hang, "STALL_TIMEOUT", 0.3)
+    monkeypatch.setattr(job_run, "QUIET_CHECK", 0.1)
+    (tmp_path / "main.py").write_text(STALLED_ENGINE)
+    async with Worker(EngineConfig(directory=tmp_path, start_timeout=60)) as worker:
+        stalled = worker.process.pid
+        assert stalled is not None
+        with pytest.raises(EngineCrashed, match="has run nothing") as caught:
+            await worker.run_job(job(picture_workflow(1))).outputs()
+        assert caught.value.details["reason"] == "stalled"
+        assert not is_running(stalled)
+        await worker.ensure_ready()
+        assert worker.process.pid != stalled
+
+
+async def test_out_of_memory_makes_comfyui_free_its_models() -> None:
+    lines: list[str] = []
+    async with Worker(simulator("--sim-fault", "oom=EmptyImage:1"), on_log=lines.append) as worker:
+        freed = watch_frees(worker)
+        with pytest.raises(OutOfMemory, match="ran out of memory"):
+            await worker.run_job(job(picture_workflow(new_color()))).outputs()
+        assert freed == [{"unload_models": True, "free_memory": True}]
+
+
+def watch_frees(worker: Worker) -> list[object]:
+    """The bodies of POST /free that go out from now on."""
+    freed: list[object] = []
+    post = worker.client._post  # pyright: ignore[reportPrivateUsage]
+
+    async def watched(path: str, body: object) -> None:
+        if path == "/free":
+            freed.append(body)
+        await post(path, body)  # type: ignore[arg-type]
+
+    worker.client._post = watched  # type: ignore[method-assign]  # pyright: ignore[reportPrivateUsage]
+    return freed
+
+
+STALLED_ENGINE = """
+import sys
+from aiohttp import web
+
+queued = []
+
+async def prompt(request):
+    queued.append([0, (await request.json())["prompt_id"]])
+    return web.json_response({"prompt_id": queued[-1][1], "number": 0, "node_errors": {}})
+
+async def socket(request):
+    answer = web.WebSocketResponse()
+    await answer.prepare(request)
+    async for _ in answer:
+        pass
+    return answer
+
+async def queue(request):
+    return web.json_response({"queue_running": [], "queue_pending": queued})
+
+async def nothing(request):
+    return web.json_response({})
+
+app = web.Application()
+app.add_routes([web.post("/prompt", prompt), web.get("/ws", socket), web.get("/queue", queue)])
+app.add_routes([web.get("/system_stats", nothing), web.get("/history/{id}", nothing)])
+web.run_app(app, host="127.0.0.1", port=int(sys.argv[sys.argv.index("--port") + 1]))
+"""
+"""A ComfyUI whose execution thread has died: it answers and takes prompts, and runs none."""

@@ -4,6 +4,9 @@ import process from 'node:process';
 /** Root of the workspace that these programs belong to. */
 export const WORKSPACE_ROOT = path.resolve(import.meta.dirname, '../../..');
 
+/** Folder with `.local-clouds/environment.json`: the workspace, unless a test has clouds of its own elsewhere. */
+export const LOCAL_CLOUDS_ROOT = process.env['RYLA_LOCAL_CLOUDS_ROOT'] ?? WORKSPACE_ROOT;
+
 /** The endpoint's folder that a target passes as its first argument. */
 export function endpointDirectory(positionals: readonly string[]): string {
   const [folder, ...others] = positionals;

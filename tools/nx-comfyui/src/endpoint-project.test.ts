@@ -80,6 +80,32 @@ describe('inference', () => {
     expect(targets['fingerprint']?.dependsOn).toBeUndefined();
   });
 
+  it('fingerprints the files that inputs have by default, which are deployed too', async () => {
+    const inputs = {
+      photo: { type: 'image', default: 'photo.jpg' },
+      prompt: { type: 'text', default: 'README.md' },
+      outside: { type: 'image', default: '../../secret.png' },
+      none: { type: 'image' },
+    };
+    const { targets = {} } = await infer(JSON.stringify({ inputs }));
+    const files = targets['fingerprint']?.inputs?.filter((input) =>
+      String(input).startsWith('{projectRoot}'),
+    );
+    expect(files).toEqual([
+      '{projectRoot}/endpoint.json',
+      '{projectRoot}/workflow.json',
+      '{projectRoot}/photo.jpg',
+      '{projectRoot}/requirements/**/*',
+    ]);
+  });
+
+  it('has a fingerprint for RunPod, whose jobs bring their workflow', async () => {
+    const { targets = {} } = await infer('{}');
+    const inputs = targets['fingerprint-runpod']?.inputs;
+    expect(inputs).toContain('{workspaceRoot}/apps/runpod/src/**/*');
+    expect(inputs).not.toContain('{projectRoot}/workflow.json');
+  });
+
   it.each([
     ['broken JSON', '{"name":'],
     ['a list', '[]'],

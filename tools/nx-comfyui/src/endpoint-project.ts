@@ -13,6 +13,8 @@ export interface EndpointOutline {
   /** Name of the workflow file beside endpoint.json. */
   readonly workflow: string;
   readonly description: string | undefined;
+  /** Names of the files beside endpoint.json that inputs have by default. */
+  readonly files: readonly string[];
 }
 
 /** Reads the outline of an endpoint.json from its text. Never throws: `validate` says what is wrong with it. */
@@ -20,12 +22,24 @@ export function readOutline(text: string): EndpointOutline {
   const config = parseObject(text);
   const { workflow, description } = config;
   return {
-    workflow:
-      typeof workflow === 'string' && /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(workflow)
-        ? workflow
-        : 'workflow.json',
+    workflow: isFileName(workflow) ? workflow : 'workflow.json',
+    files: defaultFiles(config['inputs']),
     description: typeof description === 'string' && description !== '' ? description : undefined,
   };
+}
+
+function isFileName(value: unknown): value is string {
+  return typeof value === 'string' && /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(value);
+}
+
+const FILE_INPUTS: readonly unknown[] = ['image', 'mask', 'video', 'audio'];
+
+function defaultFiles(inputs: unknown): string[] {
+  if (typeof inputs !== 'object' || inputs === null) return [];
+  return Object.values(inputs).flatMap((input: unknown) => {
+    if (typeof input !== 'object' || input === null || !('type' in input) || !('default' in input)) return [];
+    return FILE_INPUTS.includes(input.type) && isFileName(input.default) ? [input.default] : [];
+  });
 }
 
 /**
@@ -45,6 +59,7 @@ export function endpointProject(root: string, outline: EndpointOutline): Project
     targets: {
       validate: validate(root),
       fingerprint: fingerprint(root, outline),
+      'fingerprint-runpod': runpodFingerprint(root),
       lock: lock(root),
       models: models(root),
       deploy: deploy(root),
@@ -82,7 +97,7 @@ function validate(root: string): TargetConfiguration {
 
 /**
  * Its task hash is the fingerprint of a deployment on Modal: exactly what `modal deploy` reads.
- * No tests, docs, client or default files. It takes no arguments and depends on nothing, since both would move the hash.
+ * No tests, docs or client. It takes no arguments and depends on nothing, since both would move the hash.
  */
 function fingerprint(root: string, outline: EndpointOutline): TargetConfiguration {
   return {
@@ -91,6 +106,7 @@ function fingerprint(root: string, outline: EndpointOutline): TargetConfiguratio
     inputs: [
       '{projectRoot}/endpoint.json',
       `{projectRoot}/${outline.workflow}`,
+      ...outline.files.map((file) => `{projectRoot}/${file}`),
       '{workspaceRoot}/apps/modal/comfyui_app.py',
       '{workspaceRoot}/apps/modal/pyproject.toml',
       '{workspaceRoot}/apps/modal/src/**/*',
@@ -107,17 +123,36 @@ function fingerprint(root: string, outline: EndpointOutline): TargetConfiguratio
   };
 }
 
+/** The same for RunPod: its image and its settings. The workflow is no part of it: every job brings it. */
+function runpodFingerprint(root: string): TargetConfiguration {
+  return {
+    executor: 'nx:run-commands',
+    cache: false,
+    inputs: [
+      '{projectRoot}/endpoint.json',
+      '{workspaceRoot}/apps/runpod/Dockerfile',
+      '{workspaceRoot}/apps/runpod/pyproject.toml',
+      '{workspaceRoot}/apps/runpod/src/**/*',
+      '{workspaceRoot}/libs/worker/pyproject.toml',
+      '{workspaceRoot}/libs/worker/src/**/*',
+      noPackages,
+    ],
+    options: { command: program('fingerprint', root) },
+    metadata: { description: 'Prints the hash of everything that this endpoint is made of on RunPod.' },
+  };
+}
+
 /** Never `^deploy`: the apps that an endpoint depends on are not deployed by themselves. */
 function deploy(root: string): TargetConfiguration {
   return {
     executor: 'nx:run-commands',
     cache: false,
-    dependsOn: ['validate', 'fingerprint', ...setup],
+    dependsOn: ['validate', ...setup],
     options: { command: program('deploy', root) },
     configurations: { cloud: { args: '--target cloud' } },
     metadata: {
       description:
-        "Deploys the endpoint's app with `modal deploy`: to the local clouds, or with `--target cloud` to Modal.",
+        'Runs `ryla deploy` of this endpoint: compares with what is live, deploys what differs, tries it with a small job. `--help` has its options.',
     },
   };
 }

@@ -13,6 +13,10 @@ class CallOutcome:
     kind: str
     """`done`, `canceled` or `lost`."""
     reason: str = ""
+    is_timeout: bool = False
+    """Whether it ran too long: it would do so again."""
+    is_interrupted: bool = False
+    """Whether the cloud lost the container, perhaps before the worker could claim the job."""
 
 
 class Dispatcher(Protocol):

@@ -15,7 +15,10 @@ from .limits import STREAMS
 STREAM_SECONDS = 140.0
 """An event stream ends before Modal cuts it at 150 s; clients connect again and get a snapshot."""
 
-EVENT_INTERVAL = 0.25
+EVENT_INTERVAL = 0.15
+"""Seconds between two looks at a job. With a worker's REPORT_INTERVAL of 0.1 s, and four calls of the store for each, a
+progress is told within 0.5 s while a call takes less than 50 ms."""
+
 KEEPALIVE = 15.0
 """Seconds between comments on a quiet stream; the official SDKs give up after 45."""
 
@@ -53,7 +56,8 @@ class EventStreams:
         told: dict[str, Any] = {}
         sent_outputs: set[str] = set()
         while time.monotonic() - opened < STREAM_SECONDS:
-            job = shown(await self._jobs.get(job_id))
+            job, reported = await self._jobs.reported(job_id)
+            job = shown(job)
             ended = job["status"] in TERMINAL
             pieces: list[str] = []
             if not ended and told.get("status") != job["status"]:
@@ -61,7 +65,7 @@ class EventStreams:
                     _event("status", {"status": job["status"], "queue_position": job["queue_position"]})
                 )
             if job["progress"] is not None and told.get("progress") != job["progress"]:
-                pieces.append(_event("progress", job["progress"]))
+                pieces.append(_event("progress", job["progress"], reported))
             preview = None if ended else await self._jobs.preview(job["id"])
             if preview is not None and told.get("preview") != preview:
                 pieces.append(_event("preview", preview))
@@ -83,5 +87,7 @@ class EventStreams:
             await asyncio.sleep(EVENT_INTERVAL)
 
 
-def _event(kind: str, data: Any) -> str:
-    return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
+def _event(kind: str, data: Any, reported: float | None = None) -> str:
+    """One event; its id is the moment at which the worker reported it, in milliseconds since 1970."""
+    moment = "" if reported is None else f"id: {round(reported * 1000)}\n"
+    return f"event: {kind}\ndata: {json.dumps(data)}\n{moment}\n"

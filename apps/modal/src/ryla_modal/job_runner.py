@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from comfy_worker import (
@@ -13,22 +13,21 @@ from comfy_worker import (
     InputFileRejected,
     Job,
     JobCanceled,
+    JobMetrics,
     JobRun,
-    OutputReady,
     Preview,
     Progress,
     Worker,
     WorkerError,
 )
 
+from .job_claims import ATTEMPTS, Attempt, JobClaims
+from .job_report import JobReport
 from .stores import FileStore, KeyValueStore, new_asset
-
-REPORT_INTERVAL = 0.2
-"""Seconds between two reports of progress; the gateway asks every 0.25 s."""
 
 
 class WorkerLost(WorkerError):
-    """The container that ran the job is gone."""
+    """The containers that ran the job are gone."""
 
     code = "worker_lost"
     retryable = True
@@ -47,12 +46,14 @@ class JobRunner:
         started_at: float,
         catalogue_key: str = "",
         refusal: WorkerError | None = None,
+        claims: JobClaims | None = None,
     ) -> None:
         """`refusal` is why this worker can run no job, such as models that are missing: each job is told."""
         self._store = store
         self._files = files
         self._worker = worker
         self._worker_id = worker_id
+        self._claims = claims or JobClaims(store, worker_id)
         self._refusal = refusal
         self._catalogue_key = catalogue_key
         self._started_at = started_at
@@ -75,48 +76,73 @@ class JobRunner:
         """Stops ComfyUI."""
         await self._worker.stop()
 
-    async def run(self, job_id: str) -> bool:
-        """Runs a job to its end, which is in the store afterwards.
+    async def run(self, job_id: str, delivery: str = "") -> bool:
+        """Runs a job to its end, which is in the store afterwards. `delivery` is the id of the call that brought it.
 
-        Does nothing for a job that is unknown or was claimed before: a second delivery never runs twice.
+        Does nothing for a job that is unknown, has ended, or is being run: a second delivery never runs twice, and
+        one whose worker died runs as the next attempt.
         Returns False when this worker cannot go on and should take no more jobs.
         """
         job = await self._store.get(f"job:{job_id}")
-        if job is None or not await self._store.put_if_absent(f"claim:{job_id}", self._worker_id):
+        attempt = None if job is None else await self._claims.take(job_id, delivery)
+        if job is None or attempt is None:
             return True
-        reporter = _Reporter(self._store, job, self._worker_id, self._cold_start_ms(job))
-        await reporter.begin()
+        report = JobReport(self._store, job, attempt, self._worker_id, self._cold_start_ms(job))
+        async with attempt:
+            try:
+                return await self._unless_lost(attempt, self._attempt(job, report, attempt))
+            except asyncio.CancelledError:
+                await asyncio.shield(self._stopped(report, attempt))
+                raise
+            except Exception:
+                await attempt.release()
+                raise
+
+    async def _unless_lost(self, attempt: Attempt, work: Coroutine[Any, Any, bool]) -> bool:
+        """Does the work, but stops it when another worker may take the job over; its end is that one's to write."""
+        running, lost = asyncio.create_task(work), asyncio.create_task(attempt.lost.wait())
         try:
-            if await self._is_canceled(job_id):
-                raise JobCanceled(f"Job {job_id} was canceled before it began.", job_id=job_id)
+            await asyncio.wait({running, lost}, return_when=asyncio.FIRST_COMPLETED)
+            return running.result() if running.done() else True
+        finally:
+            running.cancel()
+            lost.cancel()
+            await asyncio.gather(running, lost, return_exceptions=True)
+
+    async def _attempt(self, job: Mapping[str, Any], report: JobReport, attempt: Attempt) -> bool:
+        try:
+            await report.begin()
+            if await self._is_canceled(attempt.job_id):
+                raise JobCanceled(
+                    f"Job {attempt.job_id} was canceled before it began.", job_id=attempt.job_id
+                )
+            if attempt.number > ATTEMPTS:
+                raise _gave_up(attempt.job_id)
             if self._refusal is not None:
                 raise self._refusal
             await self._worker.ensure_ready()
-            await self._run(job, reporter)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._stopped(reporter, job_id))
-            raise
+            await self._run(job, report)
         except JobCanceled:
-            await reporter.end("canceled")
+            await report.end("canceled")
         except WorkerError as error:
-            await reporter.end("failed", error)
+            await report.end("failed", error)
             if error is self._refusal:
                 return False  # the next job gets a container that looks at the volume anew
-            await self._worker.recover(error)
             return not isinstance(error, EngineUnavailable) or await self._recovers()
+        finally:
+            await report.close()
         return True
 
     async def _is_canceled(self, job_id: str) -> bool:
         return await self._store.get(f"cancel:{job_id}") is not None
 
-    async def _stopped(self, reporter: _Reporter, job_id: str) -> None:
-        """Our task was cancelled: by the caller's wish, or because the cloud takes the container away."""
-        if await self._is_canceled(job_id):
-            await reporter.end("canceled")
-            return
-        message = f"The container of job {job_id} was stopped while the job ran."
-        hint = "It was preempted, replaced by a deployment, or met Modal's timeout. Submit it under a new job id."
-        await reporter.end("failed", WorkerLost(message, job_id=job_id, hint=hint))
+    async def _stopped(self, report: JobReport, attempt: Attempt) -> None:
+        """Our task was cancelled, and ComfyUI has let go: by the caller's wish, or the cloud takes the container
+        away. Then it delivers the job elsewhere, or its call fails, which the gateway tells."""
+        if await self._is_canceled(attempt.job_id):
+            await report.end("canceled")
+        else:
+            await attempt.release()
 
     async def _recovers(self) -> bool:
         try:
@@ -130,21 +156,19 @@ class JobRunner:
         begun = max(self._started_at, job["created"])
         return max(0, round((ready - begun) * 1000))
 
-    async def _run(self, job: Mapping[str, Any], reporter: _Reporter) -> None:
-        secret = await self._store.pop(f"extra_data:{job['id']}")
+    async def _run(self, job: Mapping[str, Any], report: JobReport) -> None:
+        secret = await self._store.get(f"extra_data:{job['id']}")
         request = Job(
             job["id"], job["workflow"], await self._inputs(job), timeout=job.get("timeout"), extra_data=secret
         )
         async with self._worker.run_job(request) as running:
             async for event in running:
                 if isinstance(event, Progress):
-                    await reporter.progress(event)
+                    report.progress(event)
                 elif isinstance(event, Preview):
-                    await reporter.preview(event)
-                elif isinstance(event, OutputReady):
-                    continue
-            outputs = await self._keep(running)
-        await reporter.end("succeeded", outputs=outputs)
+                    report.preview(event)
+            outputs, metrics = await self._keep(running)
+        await report.end("succeeded", outputs=outputs, metrics=metrics)
 
     async def _inputs(self, job: Mapping[str, Any]) -> list[InputFile]:
         files: list[InputFile] = []
@@ -155,80 +179,21 @@ class JobRunner:
             files.append(InputFile(name, path))
         return files
 
-    async def _keep(self, running: JobRun) -> list[dict[str, Any]]:
+    async def _keep(self, running: JobRun) -> tuple[list[dict[str, Any]], JobMetrics]:
+        outputs = await running.outputs()
+        begun = time.monotonic()
         kept: list[dict[str, Any]] = []
-        for output in await running.outputs():
-            blob = await self._files.write(output.stream())
+        blobs = await self._files.keep(output.stream() for output in outputs)
+        for output, blob in zip(outputs, blobs, strict=True):
             asset = new_asset(blob, output.content_type, output.name, job_id=running.job_id)
             await self._store.put(f"asset:{asset['id']}", asset)
             kept.append({**asset, "node_id": output.node_id, "name": output.name, "type": output.kind})
-        await self._files.commit()
-        return kept
+        return kept, running.metrics.with_cloud(upload_ms=round((time.monotonic() - begun) * 1000))
 
 
-class _Reporter:
-    """The one writer of a job's state."""
-
-    def __init__(
-        self, store: KeyValueStore, job: Mapping[str, Any], worker_id: str, cold_start_ms: int
-    ) -> None:
-        self._store = store
-        self._id: str = job["id"]
-        self._reported = 0.0
-        started = time.time()
-        waited = round((started - job["created"]) * 1000)
-        self._state: dict[str, Any] = {
-            "status": "running",
-            "started": started,
-            "completed": None,
-            "progress": None,
-            "outputs": [],
-            "error": None,
-            "worker_id": worker_id,
-            "attempt": 1,
-            "metrics": {
-                "queue_ms": max(0, waited - cold_start_ms),
-                "cold_start_ms": cold_start_ms,
-                "execution_ms": None,
-            },
-        }
-
-    async def begin(self) -> None:
-        await self._write()
-
-    async def progress(self, progress: Progress) -> None:
-        self._state["progress"] = progress.to_json()
-        now = time.monotonic()
-        if now - self._reported >= REPORT_INTERVAL:
-            self._reported = now
-            await self._write()
-
-    async def preview(self, preview: Preview) -> None:
-        await self._store.put(f"preview:{self._id}", preview.to_json())
-
-    async def end(
-        self, status: str, error: WorkerError | None = None, outputs: list[dict[str, Any]] | None = None
-    ) -> None:
-        completed = time.time()
-        self._state |= {"status": status, "completed": completed, "outputs": outputs or []}
-        self._state["metrics"]["execution_ms"] = round((completed - self._state["started"]) * 1000)
-        if error is not None:
-            self._state["error"] = job_error(error)
-        await self._write()
-        await self._store.pop(f"preview:{self._id}")
-
-    async def _write(self) -> None:
-        await self._store.put(f"state:{self._id}", {**self._state, "metrics": dict(self._state["metrics"])})
-
-
-def job_error(error: WorkerError) -> dict[str, Any]:
-    """A worker's error as the API's JobError."""
-    details: Mapping[str, Any] = error.details if isinstance(error.details, Mapping) else {}
-    message = error.message if error.hint is None else f"{error.message} {error.hint}"
-    return {
-        "code": error.code,
-        "message": message,
-        "node_id": error.node_id,
-        "class_type": error.class_type,
-        "traceback": details.get("traceback") or None,
-    }
+def _gave_up(job_id: str) -> WorkerLost:
+    return WorkerLost(
+        f"The worker of job {job_id} died {ATTEMPTS} times.",
+        job_id=job_id,
+        hint="See the containers' logs: it may need more memory than they have.",
+    )

@@ -14,24 +14,24 @@ from typing import Any
 
 from .api_error import ApiError
 from .core_nodes import CORE_NODE_CLASSES
-from .dispatcher import CallOutcome, Dispatcher
+from .dispatcher import Dispatcher
 from .idempotency import KeyClaims
+from .job_claims import JobClaims
 from .job_index import JobIndex
+from .job_states import JobStates
 from .limits import FILES, SCANNED_PER_PAGE, WORKFLOW_BYTES
 from .request_values import known_id
 from .stores import RETENTION, KeyValueStore, timestamp
 from .workflow_guard import Workflow, asset_references, check_workflow, replace_assets
 
 TERMINAL = ("succeeded", "failed", "canceled", "expired")
-DISPATCH_SECONDS = 60.0
-"""A job without a call after this time was never dispatched; spawning takes milliseconds."""
-
 URL_LIFETIME = 3600
 """Seconds that a content URL is announced as valid; ours are checked by credentials and do not end."""
 
 
 class Jobs:
-    """Each key of the store has one writer: `job:` and `call:` the gateway, `state:` the worker."""
+    """Each key of the store has one writer: `job:` and `call:` the gateway, `state:` the worker; `claim:` and `end:`
+    belong to whoever is first."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Jobs:
         self._clock = clock
         self._index = JobIndex(store)
         self._keys = KeyClaims(store, "job", clock)
+        self._states = JobStates(store, dispatcher, JobClaims(store, clock=clock), clock)
 
     async def submit(
         self,
@@ -138,60 +139,16 @@ class Jobs:
     async def state(self, job_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """The stored job and its present state, a lost worker noticed. Raises ApiError 404."""
         job = await self._stored(job_id)
-        job_id = job["id"]
-        state = await self._store.get(f"state:{job_id}")
-        if state is not None and state["status"] in TERMINAL:
-            return job, state
-        canceled = await self._store.get(f"cancel:{job_id}") is not None
-        ended = await self._ended(job, canceled, state)
-        if ended is not None:
-            return job, ended
-        state = state or _waiting()
-        return job, {**state, "status": "canceling"} if canceled else state
-
-    async def _outcome(self, job: Mapping[str, Any]) -> CallOutcome | None:
-        call_id = await self._store.get(f"call:{job['id']}")
-        if call_id is not None:
-            return await self._dispatcher.outcome(call_id)
-        if self._clock() - job["created"] < DISPATCH_SECONDS:
-            return None
-        # The gateway ended between storing and dispatching, or lost the answer. Taking the claim
-        # makes sure that no worker runs the job after we have called it lost.
-        holder = "gateway"
-        taken = await self._store.put_if_absent(f"claim:{job['id']}", holder)
-        if taken or await self._store.get(f"claim:{job['id']}") == holder:
-            return CallOutcome("lost", "it never reached a worker; submit it again under a new job id")
-        return None
-
-    async def _ended(
-        self, job: Mapping[str, Any], canceled: bool, state: dict[str, Any] | None
-    ) -> dict[str, Any] | None:
-        job_id: str = job["id"]
-        outcome = await self._outcome(job)
-        if outcome is None:
-            return None
-        # The worker may have written its last word between our two questions.
-        latest = await self._store.get(f"state:{job_id}")
-        if latest is not None and latest["status"] in TERMINAL:
-            return latest
-        base = latest or state or _waiting()
-        if canceled or outcome.kind == "canceled":
-            return {**base, "status": "canceled", "completed": base["completed"] or time.time()}
-        reason = outcome.reason or "its call ended without a result"
-        error = {
-            "code": "worker_lost",
-            "message": f"The worker of job {job_id} was lost: {reason}.",
-            "node_id": None,
-            "class_type": None,
-            "traceback": None,
-        }
-        lost = {**base, "status": "failed", "error": error, "completed": time.time()}
-        await self._store.put_if_absent(f"lost:{job_id}", lost)
-        return await self._store.get(f"lost:{job_id}")
+        return job, await self._states.of(job)
 
     async def get(self, job_id: str) -> dict[str, Any]:
         """The job as the API shows it."""
         return shown(*await self.state(job_id))
+
+    async def reported(self, job_id: str) -> tuple[dict[str, Any], float | None]:
+        """The job as the API shows it, and when its worker spoke last (seconds since 1970)."""
+        job, state = await self.state(job_id)
+        return shown(job, state), state["reported"]
 
     async def details(self, job_id: str) -> dict[str, Any]:
         """The job with what Comfy API v2 has no place for."""
@@ -208,6 +165,7 @@ class Jobs:
                 "coldStartMs": metrics["cold_start_ms"],
                 "executionMs": metrics["execution_ms"],
             },
+            "metrics": state["worker_metrics"],
             "webhook": None
             if webhook is None
             else {"state": webhook["state"], "attempts": webhook["attempts"], "error": webhook["error"]},
@@ -283,20 +241,6 @@ class Jobs:
             if call_id is not None:
                 await self._dispatcher.cancel(call_id)
         return await self.get(job_id)
-
-
-def _waiting() -> dict[str, Any]:
-    return {
-        "status": "queued",
-        "started": None,
-        "completed": None,
-        "progress": None,
-        "outputs": [],
-        "error": None,
-        "worker_id": None,
-        "attempt": 0,
-        "metrics": {"queue_ms": None, "cold_start_ms": None, "execution_ms": None},
-    }
 
 
 def _payload(workflow: Workflow) -> bytes:

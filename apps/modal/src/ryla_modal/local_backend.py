@@ -20,12 +20,12 @@ class InProcessDispatcher:
     async def dispatch(self, job_id: str) -> str:
         """Queues the job."""
         call_id = str(uuid.uuid4())
-        self._calls[call_id] = asyncio.create_task(self._run(job_id))
+        self._calls[call_id] = asyncio.create_task(self._run(job_id, call_id))
         return call_id
 
-    async def _run(self, job_id: str) -> bool:
+    async def _run(self, job_id: str, call_id: str) -> bool:
         async with self._lock:
-            return await self._runner.run(job_id)
+            return await self._runner.run(job_id, call_id)
 
     async def cancel(self, call_id: str) -> None:
         """Cancels the task."""

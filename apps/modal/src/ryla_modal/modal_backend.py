@@ -61,11 +61,11 @@ class SpawnDispatcher:
         except modal.exception.OutputExpiredError:
             return CallOutcome("lost", "its result has expired")
         except (TimeoutError, modal.exception.TimeoutError) as error:
-            return (
-                None
-                if not isinstance(error, modal.exception.FunctionTimeoutError)
-                else CallOutcome("lost", str(error))
-            )
+            if not isinstance(error, modal.exception.FunctionTimeoutError):
+                return None
+            return CallOutcome("lost", str(error), is_timeout=True)
+        except modal.exception.InternalFailure as error:
+            return CallOutcome("lost", str(error), is_interrupted=True)
         except modal.exception.Error as error:
             text = str(error)
             return CallOutcome("canceled") if "cancel" in text.lower() else CallOutcome("lost", text)

@@ -143,6 +143,15 @@ SCHEMAS: dict[str, Schema] = {
             "timings": record(
                 {"queueMs": nullable(COUNT), "coldStartMs": nullable(COUNT), "executionMs": nullable(COUNT)}
             ),
+            "metrics": nullable(
+                record(
+                    {
+                        **dict.fromkeys(("queueMs", "bootMs", "modelLoadMs", "samplingMs"), nullable(COUNT)),
+                        **dict.fromkeys(("encodeMs", "uploadMs", "peakMemoryBytes"), nullable(COUNT)),
+                        "gpu": nullable(TEXT),
+                    }
+                )
+            ),
             "webhook": nullable(
                 record(
                     {

@@ -1,4 +1,4 @@
-"""What a deployment is made of: the generic app's defaults, or an endpoint's endpoint.json."""
+"""What a deployment is made of: endpoint.json of an endpoint, or of the generic app."""
 
 from __future__ import annotations
 
@@ -11,51 +11,81 @@ from typing import Any, Literal
 
 from .core_nodes import CORE_NODE_CLASSES
 from .custom_node_classes import CUSTOM_NODE_CLASSES
+from .endpoint_document import InvalidEndpoint, read_document
 
-GENERIC_APP = "ryla-comfyui"
+__all__ = ["InvalidEndpoint", "Places", "Settings", "bearer_token", "load_settings"]
+
 SETTINGS_VARIABLE = "RYLA_SETTINGS"
 """Holds the settings inside containers, where the repository is not."""
 
 TOKEN_VARIABLE = "RYLA_API_TOKEN"  # noqa: S105  (a name)
 """Key of the secret ryla-secrets: the token of auth `bearer`."""
 
-COMFYUI_VERSION = "0.3.64"
-RES4LYF = {
-    "name": "res4lyf",
-    "repository": "https://github.com/ClownsharkBatwing/RES4LYF",
-    "commit": "022c873c6d198c67b3312a1804336533a050df18",
-}
-"""The example of a custom node, in the generic app: its version 1.1.0."""
+CATALOGUE_VERSION = "0.3.64"
+"""ComfyUI whose node classes core_nodes.py lists."""
 
 Auth = Literal["modal-proxy", "bearer"]
+Snapshot = Literal["none", "cpu", "gpu"]
 
 
-class InvalidEndpoint(ValueError):
-    """endpoint.json cannot be deployed; the message says what to mend."""
+@dataclass(frozen=True)
+class Places:
+    """Where a deployer's machine has what settings come from."""
+
+    endpoints: Path
+    """Folder of the endpoints' folders."""
+    generic: Path
+    """endpoint.json of the generic app."""
+    schema: Path
+    """JSON Schema of endpoint.json."""
+
+    @classmethod
+    def of(cls, repository: Path) -> Places:
+        """Those of a checkout."""
+        return cls(
+            endpoints=repository / "apps/endpoints",
+            generic=repository / "apps/modal/generic/endpoint.json",
+            schema=repository / "libs/workflow/schema/endpoint.schema.json",
+        )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one Modal app."""
+    """Settings of one Modal app. Sizes are in MiB, times in seconds."""
 
-    app: str = GENERIC_APP
-    endpoint: str | None = None
-    auth: Auth = "modal-proxy"
-    comfyui_version: str = COMFYUI_VERSION
-    custom_nodes: tuple[Mapping[str, str], ...] = (RES4LYF,)
-    models: tuple[Mapping[str, Any], ...] = ()
+    app: str
+    endpoint: str | None
+    """None for the generic app, which has no workflow of its own."""
+    label: str
+    """Beginning of its URLs: `<label>-api`, `<label>-generate-image`."""
+    environment: str
+    """Modal environment whose overrides are in; empty for the account's default."""
+    auth: Auth
+    comfyui_version: str
+    custom_nodes: tuple[Mapping[str, str], ...]
+    models: tuple[Mapping[str, Any], ...]
     """Directory, filename, size and sha256 of what the workflow loads; nothing for the generic app."""
-    gpu: tuple[str, ...] = ("L40S", "A100-80GB")
-    cpu: float = 4
-    memory: int = 16_384
-    """MiB."""
-    execution_timeout: int = 1800
+    system_packages: tuple[str, ...]
+    variables: Mapping[str, str]
+    gpu: tuple[str, ...]
+    cpu: float
+    memory: int
+    regions: tuple[str, ...]
+    snapshot: Snapshot
+    secrets: tuple[str, ...]
+    volumes: tuple[Mapping[str, Any], ...]
+    execution_timeout: int
     """Seconds that one job may run."""
-    startup_timeout: int = 600
-    min_containers: int = 0
-    max_containers: int = 2
-    buffer_containers: int = 0
-    scaledown_window: int = 60
+    startup_timeout: int
+    min_containers: int
+    max_containers: int
+    buffer_containers: int
+    scaledown_window: int
+    gateway_cpu: float
+    gateway_memory: int
+    gateway_concurrency: int
+    gateway_min_containers: int
+    gateway_scaledown_window: int
 
     @property
     def catalogue_key(self) -> str:
@@ -66,7 +96,7 @@ class Settings:
 
     def known_classes(self) -> frozenset[str] | None:
         """Node classes that this deployment has, as far as they are known without a worker; None when they are not."""
-        if self.comfyui_version != COMFYUI_VERSION:
+        if self.comfyui_version != CATALOGUE_VERSION:
             return None
         known = CORE_NODE_CLASSES
         for node in self.custom_nodes:
@@ -83,10 +113,54 @@ class Settings:
     @classmethod
     def from_json(cls, text: str) -> Settings:
         """The settings that `to_json` wrote."""
-        document = json.loads(text)
-        for name in ("custom_nodes", "models", "gpu"):
-            document[name] = tuple(document[name])
+        document: dict[str, Any] = json.loads(text)
+        for name, value in list(document.items()):
+            if isinstance(value, list):
+                document[name] = tuple(value)  # pyright: ignore
         return cls(**document)
+
+    @classmethod
+    def from_document(
+        cls, document: Mapping[str, Any], *, environment: str = "", generic: bool = False
+    ) -> Settings:
+        """Settings from a checked endpoint.json. What it leaves out is as in libs/workflow."""
+        name: str = document["name"]
+        image, gateway = document.get("image", {}), document.get("gateway", {})
+        scaling, timeouts = document.get("scaling", {}), document.get("timeouts", {})
+        modal = document.get("providers", {}).get("modal", {})
+        return cls(
+            app=f"ryla-{name}",
+            endpoint=None if generic else name,
+            label=modal.get("label", f"ryla-{name}"),
+            environment=environment,
+            auth=modal.get("auth", "modal-proxy"),
+            comfyui_version=document.get("comfyui", {}).get("version", CATALOGUE_VERSION),
+            custom_nodes=tuple(document.get("customNodes", ())),
+            models=tuple(
+                {key: model[key] for key in ("directory", "filename", "size", "sha256")}
+                for model in document.get("models", ())
+            ),
+            system_packages=tuple(image.get("systemPackages", ())),
+            variables=dict(image.get("variables", {})),
+            gpu=tuple(document.get("gpu", ("L4",))),
+            cpu=document.get("cpu", 2),
+            memory=document.get("memory", 8192),
+            regions=tuple(document.get("regions", ())),
+            snapshot=document.get("snapshot", "none"),
+            secrets=tuple(document.get("secrets", ())),
+            volumes=tuple(document.get("volumes", ())),
+            execution_timeout=timeouts.get("execution", 600),
+            startup_timeout=timeouts.get("startup", 300),
+            min_containers=scaling.get("minContainers", 0),
+            max_containers=scaling.get("maxContainers", 1),
+            buffer_containers=scaling.get("bufferContainers", 0),
+            scaledown_window=scaling.get("scaledownWindow", 60),
+            gateway_cpu=gateway.get("cpu", 0.5),
+            gateway_memory=gateway.get("memory", 512),
+            gateway_concurrency=gateway.get("concurrency", 100),
+            gateway_min_containers=gateway.get("minContainers", 0),
+            gateway_scaledown_window=gateway.get("scaledownWindow", 60),
+        )
 
 
 def bearer_token(auth: Auth, environ: Mapping[str, str]) -> str | None:
@@ -102,57 +176,31 @@ def bearer_token(auth: Auth, environ: Mapping[str, str]) -> str | None:
     return token
 
 
-def load_settings(environ: Mapping[str, str], endpoints: Path, schema: Path) -> Settings:
+def load_settings(environ: Mapping[str, str], places: Places, environment: str = "") -> Settings:
     """Settings of the app that this process deploys or runs in.
 
-    In a container RYLA_SETTINGS holds them. When deploying, RYLA_ENDPOINT names a folder of `endpoints`;
-    without it they are those of the generic app, with RYLA_AUTH as its auth. Raises InvalidEndpoint.
+    In a container RYLA_SETTINGS holds them. When deploying, RYLA_ENDPOINT names an endpoint; without it they are
+    those of the generic app, with RYLA_AUTH as its auth. RYLA_ENVIRONMENT, or else `environment`, chooses the
+    overrides. Raises InvalidEndpoint.
     """
     if SETTINGS_VARIABLE in environ:
         return Settings.from_json(environ[SETTINGS_VARIABLE])
+    environment = environ.get("RYLA_ENVIRONMENT") or environment
     name = environ.get("RYLA_ENDPOINT")
-    if not name:
-        auth = environ.get("RYLA_AUTH", "modal-proxy")
-        if auth not in ("modal-proxy", "bearer"):
-            raise InvalidEndpoint(f"RYLA_AUTH must be modal-proxy or bearer, not {auth!r}.")
-        return Settings(auth="bearer" if auth == "bearer" else "modal-proxy")
-    return endpoint_settings(name, endpoints, schema)
+    if name:
+        document = read_document(_file_of(name, places.endpoints), places.schema, environment)
+        return Settings.from_document(document, environment=environment)
+    document = read_document(places.generic, places.schema, environment)
+    auth = environ.get("RYLA_AUTH", "modal-proxy")
+    if auth not in ("modal-proxy", "bearer"):
+        raise InvalidEndpoint(f"RYLA_AUTH must be modal-proxy or bearer, not {auth!r}.")
+    document["providers"] = {"modal": {"auth": auth}}
+    return Settings.from_document(document, environment=environment, generic=True)
 
 
-def endpoint_settings(name: str, endpoints: Path, schema: Path) -> Settings:
-    """Settings from endpoints/<name>/endpoint.json, checked with the schema that libs/workflow emits."""
-    import jsonschema  # on the deployer's machine only
-
+def _file_of(name: str, endpoints: Path) -> Path:
     file = endpoints / name / "endpoint.json"
     if "/" in name or not file.is_file():
         known = sorted(path.parent.name for path in endpoints.glob("*/endpoint.json"))
         raise InvalidEndpoint(f"There is no endpoint {name!r}. There are: {', '.join(known) or 'none'}.")
-    try:
-        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        jsonschema.validate(document, json.loads(schema.read_text(encoding="utf-8")))
-    except json.JSONDecodeError as error:
-        raise InvalidEndpoint(f"{file} is not JSON: {error}.") from error
-    except jsonschema.ValidationError as error:
-        raise InvalidEndpoint(f"{file}: {error.json_path}: {error.message}") from error
-    scaling, timeouts = document.get("scaling", {}), document.get("timeouts", {})
-    defaults = Settings()
-    return Settings(
-        app=f"ryla-{document['name']}",
-        endpoint=document["name"],
-        auth=document.get("providers", {}).get("modal", {}).get("auth", defaults.auth),
-        comfyui_version=document.get("comfyui", {}).get("version", defaults.comfyui_version),
-        custom_nodes=tuple(document.get("customNodes", ())),
-        models=tuple(
-            {key: model[key] for key in ("directory", "filename", "size", "sha256")}
-            for model in document.get("models", ())
-        ),
-        gpu=tuple(document.get("gpu", ("L4",))),
-        cpu=document.get("cpu", 2),
-        memory=document.get("memory", 8192),
-        execution_timeout=timeouts.get("execution", 600),
-        startup_timeout=timeouts.get("startup", 300),
-        min_containers=scaling.get("minContainers", 0),
-        max_containers=scaling.get("maxContainers", 1),
-        buffer_containers=scaling.get("bufferContainers", 0),
-        scaledown_window=scaling.get("scaledownWindow", 60),
-    )
+    return file

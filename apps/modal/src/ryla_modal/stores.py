@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 import os
+import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,11 @@ RETENTION = 7 * 24 * 3600
 """Seconds that jobs and their outputs are kept; Modal keeps results of calls as long."""
 
 PIECE = 1 << 20
+
+INLINE_BYTES = 2 * 1024 * 1024
+"""A job's outputs that have no more bytes together are kept beside its state, larger ones on the Volume. Up to this
+size Modal carries a payload in the call itself (contract of 2026-11, `modal` 1.6.4: beyond it, through blobs); a commit
+of the Volume, and a reload by whoever reads, would take longer than such a picture."""
 
 
 class KeyValueStore(Protocol):
@@ -89,8 +95,14 @@ class FileStore:
         *,
         commit: Callable[[], Awaitable[None]] = _nothing,
         reload: Callable[[], Awaitable[None]] = _nothing,
+        small: KeyValueStore | None = None,
+        scratch: Path | None = None,
     ) -> None:
+        """`small` keeps the outputs of jobs that make little; without it all are files. `scratch` is a folder of this
+        container for copies of them; without it, one among the temporary files."""
         self._folder = folder
+        self._scratch = scratch or Path(tempfile.gettempdir()) / "ryla-small-outputs"
+        self._small = small
         self._commit = commit
         self._reload = reload
 
@@ -114,6 +126,33 @@ class FileStore:
             raise
         return Blob(f"blake3:{hasher.hexdigest()}", size, is_new)
 
+    async def keep(self, contents: Iterable[AsyncIterator[bytes]]) -> list[Blob]:
+        """Stores a job's outputs, visible to other containers afterwards: by their size together, see INLINE_BYTES."""
+        whole: list[bytes] = []
+        blobs: list[Blob] = []
+        left = INLINE_BYTES if self._small is not None else -1
+        for content in contents:
+            if left >= 0:
+                begun, ended = await _read_up_to(content, left)
+                left -= len(begun)
+                if ended:
+                    whole.append(begun)
+                    continue
+                left = -1
+                blobs += [await self.write(_pieces(earlier)) for earlier in whole]
+                whole = []
+                content = _pieces(begun, content)
+            blobs.append(await self.write(content))
+        if left >= 0 and self._small is not None:
+            return [await self._keep_small(self._small, content) for content in whole]
+        await self.commit()
+        return blobs
+
+    async def _keep_small(self, small: KeyValueStore, content: bytes) -> Blob:
+        digest = blake3(content).hexdigest()
+        is_new = await small.put_if_absent(f"blob:{digest}", content)
+        return Blob(f"blake3:{digest}", len(content), is_new)
+
     async def commit(self) -> None:
         """Makes what was written visible to other containers."""
         await self._commit()
@@ -124,9 +163,40 @@ class FileStore:
         if len(name) != 64 or not all(digit in "0123456789abcdef" for digit in name):
             return None
         path = self._folder / "blobs" / name
-        if not path.exists():
-            await self._reload()
+        if path.exists():
+            return path
+        small = None if self._small is None else await self._small.get(f"blob:{name}")
+        if small is not None:
+            return self._scratch_copy(name, small)
+        await self._reload()
         return path if path.exists() else None
+
+    def _scratch_copy(self, name: str, content: bytes) -> Path:
+        """The bytes as a file of this container: what reads files reads these, too."""
+        self._scratch.mkdir(exist_ok=True, mode=0o700)
+        path = self._scratch / name
+        if not path.exists():
+            partial = self._scratch / f".{uuid.uuid4().hex}.partial"
+            partial.write_bytes(content)
+            os.replace(partial, path)
+        return path
+
+
+async def _read_up_to(content: AsyncIterator[bytes], most: int) -> tuple[bytes, bool]:
+    """Bytes up to the piece that exceeds `most`, and whether those are all."""
+    found = bytearray()
+    async for piece in content:
+        found += piece
+        if len(found) > most:
+            return bytes(found), False
+    return bytes(found), True
+
+
+async def _pieces(first: bytes, rest: AsyncIterator[bytes] | None = None) -> AsyncIterator[bytes]:
+    yield first
+    if rest is not None:
+        async for piece in rest:
+            yield piece
 
 
 def timestamp(seconds: float | None = None) -> str:

@@ -7,18 +7,15 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 import json
 import logging
 import random
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from comfy_worker.public_address import PublicResolver, url_problem
 
 from .api_error import ApiError
 from .jobs import TERMINAL, Jobs
@@ -37,18 +34,6 @@ ANSWER_SECONDS = 20.0
 ASK_SECONDS = (0.25, 2.0)
 """Between two questions whether the job has ended: the first, and the longest."""
 
-SPECIAL = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
-        *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15"),
-        *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
-        *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
-    )
-)
-"""IANA's special-purpose addresses; libs/business has the same list."""
-
-PUBLIC_IPV6 = ipaddress.ip_network("2000::/3")
 log = logging.getLogger("ryla_modal")
 
 
@@ -76,55 +61,15 @@ def parse_secrets(text: str) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
-def is_public_address(address: str) -> bool:
-    """Whether an IP address is that of a public host."""
-    try:
-        ip = ipaddress.ip_address(address.split("%", 1)[0])
-    except ValueError:
-        return False
-    if ip.version == 6 and ip not in PUBLIC_IPV6:
-        return False
-    return not any(ip in network for network in SPECIAL if network.version == ip.version)
-
-
 def check_webhook_url(value: Any, *, allow_private: bool = False) -> str:
     """The address of a webhook. Names are judged again when they are resolved, at every connection.
 
     Raises ApiError 422 `untrusted_url`.
     """
-    problem: str | None = None
-    if (
-        not isinstance(value, str)
-        or len(value) > URL_LENGTH
-        or not value.isascii()
-        or not value.isprintable()
-    ):
-        problem = f"it is no text of up to {URL_LENGTH} printable ASCII characters"
-    else:
-        try:
-            url = urlsplit(value)
-            host, _ = url.hostname, url.port
-        except ValueError:
-            url, host = urlsplit(""), None
-        if " " in value or "\\" in value or not host:
-            problem = "it is no URL"
-        elif url.scheme != "https" and not (allow_private and url.scheme == "http"):
-            problem = "it is not https"
-        elif url.username is not None or url.password is not None:
-            problem = "it holds credentials"
-        elif not allow_private and _is_address(host) and not is_public_address(host):
-            problem = "its address is not public"
+    problem = url_problem(value, allow_private=allow_private, length=URL_LENGTH)
     if problem is not None:
         raise ApiError(422, "untrusted_url", f"Webhooks are not sent to this address: {problem}.")
     return value
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.split("%", 1)[0])
-    except ValueError:
-        return False
-    return True
 
 
 def sign(keys: Sequence[bytes], message_id: str, moment: int, body: bytes) -> dict[str, str]:
@@ -136,34 +81,6 @@ def sign(keys: Sequence[bytes], message_id: str, moment: int, body: bytes) -> di
         "webhook-timestamp": str(moment),
         "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
     }
-
-
-class PublicResolver(AbstractResolver):
-    """Names of public hosts only: what it answers is what is connected to."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The addresses of a name. Raises OSError when one of them is not public."""
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = {entry[4][0]: entry[0] for entry in found}
-        if not addresses or not all(is_public_address(str(address)) for address in addresses):
-            raise OSError(f"{host} is not a public host")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=kind,
-                proto=0,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for address, kind in addresses.items()
-        ]
-
-    async def close(self) -> None:
-        """Nothing is held."""
 
 
 class WebhookSender:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -194,21 +193,3 @@ def test_importing_needs_no_network_and_no_credentials(tmp_path: Path) -> None:
         check=False,
     )
     assert result.stdout.strip() == "ryla-upload-models", result.stderr
-
-
-def test_the_target_leads_to_the_local_clouds_or_to_an_account(tmp_path: Path) -> None:
-    spec = spec_from_file_location("run_upload", APP / "run_upload.py")
-    assert spec is not None
-    assert spec.loader is not None
-    run_upload = module_from_spec(spec)
-    spec.loader.exec_module(run_upload)
-    account = {"MODAL_TOKEN_ID": "ak-real", "MODAL_PROFILE": "work", "PATH": "/bin"}
-    with pytest.raises(run_upload.WrongTarget, match="npm run clouds"):
-        run_upload.environment("local", account, tmp_path)
-    (tmp_path / ".local-clouds").mkdir()
-    local = {"MODAL_SERVER_URL": "http://127.0.0.1:1", "MODAL_TOKEN_ID": "ak-local"}
-    (tmp_path / run_upload.LOCAL_CLOUDS).write_text(json.dumps({"environment": local}))
-    assert run_upload.environment("local", account, tmp_path) == {"PATH": "/bin", **local}
-    assert run_upload.environment("cloud", account, tmp_path) == account
-    with pytest.raises(run_upload.WrongTarget, match="MODAL_SERVER_URL"):
-        run_upload.environment("cloud", local, tmp_path)

@@ -13,7 +13,9 @@ import runpod
 from comfy_worker import DirectoryClaims, EngineConfig, EngineUnavailable, Worker, WorkerError
 from runpod.serverless.modules.rp_progress import progress_update
 
-from .handler import Handler, claims_directory, models_directory
+from .handler import Handler, claims_directory, lease_seconds, models_directory
+from .model_check import ModelCheck
+from .result_bucket import ResultBucket
 
 
 def main() -> None:
@@ -22,6 +24,11 @@ def main() -> None:
     models = models_directory(environ)
     if models is not None:
         environ["COMFYUI_MODELS_DIR"] = models
+    try:
+        check, bucket = ModelCheck.from_env(environ, models), ResultBucket.from_env(environ)
+        lease = lease_seconds(environ)
+    except ValueError as error:
+        sys.exit(str(error))
     # The SDK makes an event loop of its own for the jobs; ComfyUI's connection lives as long as the process.
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="comfy worker", daemon=True).start()
@@ -29,19 +36,21 @@ def main() -> None:
         worker = Worker(EngineConfig.from_env(environ), on_log=lambda line: print(line, flush=True))
     except WorkerError as error:
         sys.exit(f"{error.message} {error.hint or ''}")
-    try:
-        asyncio.run_coroutine_threadsafe(worker.start(), loop).result()
-    except EngineUnavailable as error:
-        # Ending here would leave the jobs in the queue while workers come and go. The first job tries the
-        # start again, and fails with the cause.
-        print(f"ComfyUI did not start: {error.message} {error.details or ''}", file=sys.stderr, flush=True)
+    start(worker, check, loop)
     folder = claims_directory(environ)
-    claims = DirectoryClaims(folder) if folder is not None else None
+    claims = DirectoryClaims(folder, lease) if folder is not None else None
     if claims is None:
         print("No network volume: a job that is delivered twice may run twice (RYLA_CLAIMS_DIR).", flush=True)
     else:
         claims.prune()
-    handler = Handler(worker, lambda job, progress: progress_update(dict(job), progress), claims)
+    handler = Handler(
+        worker,
+        lambda job, progress: progress_update(dict(job), progress),
+        claims,
+        models=check,
+        bucket=bucket,
+        private_inputs=environ.get("RYLA_ALLOW_PRIVATE_INPUTS") == "1",
+    )
 
     async def handle(job: Mapping[str, Any]) -> dict[str, Any]:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(handler(job), loop))
@@ -50,6 +59,22 @@ def main() -> None:
         runpod.serverless.start({"handler": handle})
     finally:
         asyncio.run_coroutine_threadsafe(worker.stop(), loop).result(timeout=15)
+
+
+def start(worker: Worker, check: ModelCheck, loop: asyncio.AbstractEventLoop) -> None:
+    """Starts ComfyUI, unless its models are missing.
+
+    Neither ends this process: workers would come and go while the jobs stay in the queue. The first job tries again,
+    and fails with the cause.
+    """
+    refusal = check.refusal()
+    if refusal is not None:
+        print(f"{refusal.message} {refusal.hint}", file=sys.stderr, flush=True)
+        return
+    try:
+        asyncio.run_coroutine_threadsafe(worker.start(), loop).result()
+    except EngineUnavailable as error:
+        print(f"ComfyUI did not start: {error.message} {error.details or ''}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

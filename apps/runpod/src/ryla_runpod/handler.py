@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from comfy_worker import (
     DirectoryClaims,
     EngineUnavailable,
+    InputFile,
     Job,
     LogLine,
     OutputReady,
@@ -20,9 +22,13 @@ from comfy_worker import (
     Worker,
     WorkerError,
 )
+from comfy_worker.claims import LEASE
+from comfy_worker.remote_input import fetch_inputs
 
+from .model_check import ModelCheck
 from .payload import Payload, parse_payload
 from .result import to_result
+from .result_bucket import ResultBucket
 
 PROGRESS_INTERVAL = 0.25
 """Seconds between two progress updates: each is a request to RunPod, and a later one may overtake an earlier."""
@@ -44,6 +50,15 @@ def claims_directory(environ: Mapping[str, str]) -> Path | None:
     return NETWORK_VOLUME / ".ryla/claims" if NETWORK_VOLUME.is_dir() else None
 
 
+def lease_seconds(environ: Mapping[str, str]) -> float:
+    """RYLA_LEASE_SECONDS: how long a holder of a claim may be silent. Raises ValueError unless from 1 to 600."""
+    text = environ.get("RYLA_LEASE_SECONDS") or str(LEASE)
+    seconds = float(text)
+    if not 1 <= seconds <= 600:
+        raise ValueError(f"RYLA_LEASE_SECONDS must be from 1 to 600, not {text}.")
+    return seconds
+
+
 def models_directory(environ: Mapping[str, str]) -> str | None:
     """COMFYUI_MODELS_DIR, or the first of the usual folders that exists."""
     return environ.get("COMFYUI_MODELS_DIR") or next(
@@ -54,7 +69,21 @@ def models_directory(environ: Mapping[str, str]) -> str | None:
 class Handler:
     """Runs jobs one after the other on one worker."""
 
-    def __init__(self, worker: Worker, report: Report, claims: DirectoryClaims | None = None) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        report: Report,
+        claims: DirectoryClaims | None = None,
+        *,
+        models: ModelCheck | None = None,
+        bucket: ResultBucket | None = None,
+        private_inputs: bool = False,
+    ) -> None:
+        """`bucket` takes results that RunPod does not deliver; `private_inputs` lets input files come from hosts that
+        are not public, and by http."""
+        self._models = models
+        self._bucket = bucket
+        self._private_inputs = private_inputs
         self._worker = worker
         self._report = report
         self._claims = claims
@@ -66,6 +95,9 @@ class Handler:
         async with self._turn:
             try:
                 payload = parse_payload(job.get("input"), str(job["id"]))
+                refusal = None if self._models is None else self._models.refusal()
+                if refusal is not None:
+                    raise refusal
                 if self._claims is None:
                     await self._worker.ensure_ready()
                     return await self._run(job, payload)
@@ -76,7 +108,6 @@ class Handler:
                     claim.commit()
                     return {**result, "attempt": claim.attempt}
             except WorkerError as error:
-                await self._worker.recover(error)
                 failure: dict[str, Any] = {"error": json.dumps(error.to_json(), ensure_ascii=False)}
                 if isinstance(error, EngineUnavailable):
                     # ComfyUI cannot be brought back here: RunPod replaces this worker.
@@ -84,8 +115,19 @@ class Handler:
                 return failure
 
     async def _run(self, job: Mapping[str, Any], payload: Payload) -> dict[str, Any]:
+        if not payload.remote:
+            return await self._run_with(job, payload, list(payload.files))
+        with tempfile.TemporaryDirectory(prefix="ryla-inputs-") as folder:
+            fetched = await fetch_inputs(
+                list(payload.remote), Path(folder), payload.job_id, allow_private=self._private_inputs
+            )
+            return await self._run_with(job, payload, [*payload.files, *fetched])
+
+    async def _run_with(
+        self, job: Mapping[str, Any], payload: Payload, files: list[InputFile]
+    ) -> dict[str, Any]:
         extra = {"api_key_comfy_org": payload.api_key_comfy_org} if payload.api_key_comfy_org else None
-        request = Job(payload.job_id, payload.workflow, payload.files, extra_data=extra, previews=False)
+        request = Job(payload.job_id, payload.workflow, files, extra_data=extra, previews=False)
         reports = ProgressReports(
             lambda progress: self._report(job, {"progress": progress, "jobId": payload.job_id})
         )
@@ -97,7 +139,7 @@ class Handler:
                             reports.add(event.to_json())
                         case Progress() | Preview() | OutputReady() | LogLine():
                             continue
-                return await to_result(running, self._worker_id)
+                return await to_result(running, self._worker_id, self._bucket)
         finally:
             reports.close()
 

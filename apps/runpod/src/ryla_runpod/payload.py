@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comfy_worker import InputFile, InputFileRejected, WorkflowRejected
+from comfy_worker.remote_input import RemoteInput
 
 MAXIMUM_FILE_BYTES = 20 * 1024 * 1024
 """Largest input file; RunPod's largest request is 20 MB."""
@@ -20,6 +21,8 @@ class Payload:
     job_id: str
     workflow: Mapping[str, Any]
     files: tuple[InputFile, ...]
+    remote: tuple[RemoteInput, ...] = ()
+    """Files that are given by their address, to be fetched before the job runs."""
     api_key_comfy_org: str | None = None
 
 
@@ -37,10 +40,12 @@ def parse_payload(value: Any, runpod_id: str) -> Payload:
     workflow = check_workflow(value["workflow"] if wrapped else value, identity)
     images: Any = value.get("images") or [] if wrapped else []
     if not isinstance(images, list):
-        raise InputFileRejected("`images` must be a list of {name, image}.", job_id=identity)
-    files = tuple(_file(entry, identity) for entry in images)
+        raise InputFileRejected("`images` must be a list of {name, image or url}.", job_id=identity)
+    given = [_file(entry, identity) for entry in images]
+    files = tuple(file for file in given if isinstance(file, InputFile))
+    remote = tuple(file for file in given if isinstance(file, RemoteInput))
     key = value.get("comfy_org_api_key") if wrapped else None
-    return Payload(identity, workflow, files, key if isinstance(key, str) else None)
+    return Payload(identity, workflow, files, remote, key if isinstance(key, str) else None)
 
 
 def check_workflow(value: Any, job_id: str) -> Mapping[str, Any]:
@@ -72,11 +77,13 @@ def check_workflow(value: Any, job_id: str) -> Mapping[str, Any]:
     return value
 
 
-def _file(entry: Any, job_id: str) -> InputFile:
-    name = entry.get("name") if isinstance(entry, dict) else None
-    image = entry.get("image") if isinstance(entry, dict) else None
+def _file(entry: Any, job_id: str) -> InputFile | RemoteInput:
+    fields: Mapping[str, Any] = entry if isinstance(entry, dict) else {}
+    name, image = fields.get("name"), fields.get("image", fields.get("url"))
     if not isinstance(name, str) or not isinstance(image, str):
-        raise InputFileRejected("Each of `images` must have `name` and `image`.", job_id=job_id)
+        raise InputFileRejected("Each of `images` must have `name` and `image` or `url`.", job_id=job_id)
+    if "url" in fields or image.startswith(("http://", "https://")):
+        return RemoteInput(name, image)
     data = image.partition(",")[2] if image.startswith("data:") else image
     if len(data) > MAXIMUM_FILE_BYTES * 4 / 3:
         raise InputFileRejected(

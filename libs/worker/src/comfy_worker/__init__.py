@@ -19,6 +19,8 @@ from .errors import (
 )
 from .job import InputFile, Job, JobEvent, JobTimings, LogLine, OutputReady, Preview, Progress
 from .job_run import JobRun
+from .latest_report import LatestReport
+from .metrics import JobMetrics
 from .outputs import Kind, Output
 from .process import ComfyProcess
 from .worker import Worker
@@ -38,10 +40,12 @@ __all__ = [
     "JobAlreadyClaimed",
     "JobCanceled",
     "JobEvent",
+    "JobMetrics",
     "JobRun",
     "JobTimedOut",
     "JobTimings",
     "Kind",
+    "LatestReport",
     "LogLine",
     "Message",
     "NodeFailed",

@@ -9,12 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import EngineNotConfigured
+from .weights.cold_start import ColdStartConfig
 
 START_TIMEOUT = 300.0
 """Seconds until a started ComfyUI must answer. A real one takes 10 to 40 s; slow disks more."""
 
 CANCEL_TIMEOUT = 30.0
 """Seconds that an interrupted job has to leave ComfyUI; a node cannot be stopped in its middle."""
+
+
+HANG_TIMEOUT = 300.0
+"""Seconds without any answer after which a started ComfyUI counts as hung. As long as a start may take: it reads
+models with Python's lock held, and on a cold network volume that silences it for minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,10 @@ class EngineConfig:
     start_timeout: float = START_TIMEOUT
     cancel_timeout: float = CANCEL_TIMEOUT
     """Seconds after which a started ComfyUI that does not let go of a canceled job is killed."""
+    hang_timeout: float = HANG_TIMEOUT
+    """Seconds without an answer during a job after which a started ComfyUI is replaced."""
+    cold_start: ColdStartConfig = field(default_factory=ColdStartConfig)
+    """How a started ComfyUI reads its models, and what is read ahead for it."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> EngineConfig:
@@ -41,6 +51,7 @@ class EngineConfig:
         url, directory = env.get("COMFYUI_URL"), env.get("COMFYUI_DIR")
         models = env.get("COMFYUI_MODELS_DIR")
         timeout = _seconds(env, "COMFYUI_START_TIMEOUT", START_TIMEOUT)
+        hang_timeout = _seconds(env, "COMFYUI_HANG_TIMEOUT", HANG_TIMEOUT)
         models_dir = Path(models) if models else None
         if url:
             if not url.startswith(("http://", "https://")):
@@ -63,7 +74,16 @@ class EngineConfig:
             models_dir=models_dir,
             args=tuple(shlex.split(env.get("COMFYUI_ARGS", ""))),
             start_timeout=timeout,
+            hang_timeout=hang_timeout,
+            cold_start=_cold_start(env),
         )
+
+
+def _cold_start(env: Mapping[str, str]) -> ColdStartConfig:
+    try:
+        return ColdStartConfig.from_env(env)
+    except ValueError as error:
+        raise EngineNotConfigured(f"{error}.") from error
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:

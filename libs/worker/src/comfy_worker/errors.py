@@ -60,7 +60,7 @@ class EngineUnavailable(WorkerError):
 
 
 class EngineCrashed(WorkerError):
-    """ComfyUI ended while the job was running."""
+    """ComfyUI ended while the job was running, or hung, which `details.reason` says, and was ended."""
 
     code = "engine_crashed"
     retryable = True

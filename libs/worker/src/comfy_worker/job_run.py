@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
@@ -21,7 +21,10 @@ from .errors import (
     WorkerError,
 )
 from .event_queue import EventQueue
+from .hang import StallWatch, is_hung, unresponsive
 from .job import Job, JobEvent, JobTimings, LogLine, OutputReady, Preview
+from .metrics import Device, JobMetrics, PhaseClock
+from .node_failure import node_failure
 from .outputs import Output, outputs_of
 from .process import ComfyProcess
 from .progress import ProgressTracker
@@ -39,14 +42,16 @@ RETRY_DELAY = 0.1
 """Seconds before a question that was not answered is asked again; doubled up to 2."""
 
 ATTACHED_PATIENCE = 60.0
-"""Seconds that an attached ComfyUI may be silent. A started one is watched as a process and may take longer:
-loading a model can keep it from answering for minutes."""
+"""Seconds that an attached ComfyUI may be silent. A started one is watched as a process and has its hang_timeout."""
+
+END_MARK_PATIENCE = 0.1
+"""Seconds between the word that a job has ended and ComfyUI's `executing` of no node, before which /history has it."""
+
+MEMORY_LOOKS = 0.5
+"""Seconds between two looks at the GPU's memory."""
 
 HISTORY_PATIENCE = 10.0
 """Seconds in which /history must hold a job whose end was announced; it is written milliseconds later."""
-
-OUT_OF_MEMORY_MARKS = ("outofmemory", "out of memory", "allocation on device")
-"""What an exception's type or message holds when the GPU's memory was not enough."""
 
 Answer = TypeVar("Answer")
 
@@ -69,8 +74,34 @@ class Engine(Protocol):
         """Seconds that an interrupted job has to leave ComfyUI."""
         ...
 
+    @property
+    def hang_timeout(self) -> float:
+        """Seconds that a started ComfyUI may give no answer."""
+        ...
+
     async def ensure_ready(self) -> None:
         """Starts ComfyUI when it does not run. Raises EngineUnavailable."""
+        ...
+
+    @property
+    def last_device(self) -> Device:
+        """The GPU at the last look."""
+        ...
+
+    def client_id(self, job_id: str) -> str:
+        """Whom ComfyUI tells of a job."""
+        ...
+
+    def messages(self, job_id: str) -> AsyncGenerator[Message, None]:
+        """What it tells them, forever, beginning with `connected`."""
+        ...
+
+    def may_know(self, job_id: str) -> bool:
+        """Whether this ComfyUI may have been given this job before. It is from now on."""
+        ...
+
+    async def device(self) -> Device:
+        """The GPU as it is now. Raises EngineUnavailable."""
         ...
 
     def take_boot_ms(self) -> int:
@@ -95,6 +126,10 @@ class JobRun(AsyncIterator[JobEvent]):
         self._submitted = False
         self._accepted = False
         self._attached_patience = ATTACHED_PATIENCE
+        self._phases_clock = PhaseClock()
+        self._stall = StallWatch(job.id)
+        self._device = Device()
+        self._ending: Message | None = None
         self._gone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -102,6 +137,18 @@ class JobRun(AsyncIterator[JobEvent]):
     def job_id(self) -> str:
         """The job's id."""
         return self.job.id
+
+    @property
+    def metrics(self) -> JobMetrics:
+        """Where the time went and what it needed, as far as the job has come."""
+        return JobMetrics(
+            boot_ms=self.timings.boot_ms,
+            model_load_ms=self._phases_clock.milliseconds("model_load"),
+            sampling_ms=self._phases_clock.milliseconds("sampling"),
+            encode_ms=self._phases_clock.milliseconds("encode"),
+            gpu=self._device.gpu,
+            peak_memory_bytes=self._device.used_bytes,
+        )
 
     async def __aenter__(self) -> JobRun:
         self.begin()
@@ -202,6 +249,9 @@ class JobRun(AsyncIterator[JobEvent]):
             raise
         except WorkerError as error:
             error.job_id = error.job_id or self.job.id
+            if isinstance(error, EngineCrashed) and is_hung(error):
+                # Nothing less frees its GPU; the next job starts another. SIGTERM would wait for a loop that hangs.
+                await self._engine.process.stop(grace=0)
             raise
         finally:
             self._events.close()
@@ -251,6 +301,7 @@ class JobRun(AsyncIterator[JobEvent]):
         """Follows the job, but ends at once when the process of ComfyUI ends or the job was taken out."""
         process = self._engine.process
         follow = asyncio.create_task(self._follow())
+        looks = asyncio.create_task(self._look_at_memory())
         exited = asyncio.create_task(process.exited.wait())
         gone = asyncio.create_task(self._gone.wait())
         tasks: set[asyncio.Task[Any]] = {follow, exited, gone}
@@ -262,9 +313,20 @@ class JobRun(AsyncIterator[JobEvent]):
                 raise self._crash()
             raise self._cancellation()
         finally:
-            for task in tasks:
+            for task in (*tasks, looks):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, looks, return_exceptions=True)
+
+    async def _look_at_memory(self) -> None:
+        """Keeps the most memory that was in use; ends where there is no GPU."""
+        self._device = self._engine.last_device
+        while True:
+            await asyncio.sleep(MEMORY_LOOKS)
+            with contextlib.suppress(EngineUnavailable):
+                now = await self._engine.device()
+                if now.gpu is None:
+                    return
+                self._device = Device(now.gpu, max(now.used_bytes or 0, self._device.used_bytes or 0))
 
     async def _followed(
         self, follow: asyncio.Task[dict[str, Any]], exited: asyncio.Task[Any]
@@ -295,12 +357,12 @@ class JobRun(AsyncIterator[JobEvent]):
 
     async def _follow(self) -> dict[str, Any]:
         tracker = ProgressTracker(self.job.workflow)
-        # The job's id as the client's: a second run of the same id gets the messages of the first one's prompt.
-        messages = self._engine.client.messages(self.job.id)
+        messages = self._engine.messages(self.job.id)
         pending = asyncio.ensure_future(anext(messages))
         try:
             while True:
-                done, _ = await asyncio.wait({pending}, timeout=QUIET_CHECK)
+                patience = QUIET_CHECK if self._ending is None else END_MARK_PATIENCE
+                done, _ = await asyncio.wait({pending}, timeout=min(patience, self._engine.hang_timeout))
                 message = pending.result() if done else None
                 if done:
                     pending = asyncio.ensure_future(anext(messages))
@@ -314,13 +376,16 @@ class JobRun(AsyncIterator[JobEvent]):
 
     async def _heard(self, message: Message | None, tracker: ProgressTracker) -> dict[str, Any] | None:
         """Takes one message in, None for a long silence. Returns the history of a job that has ended."""
+        if self._ending is not None and (message is None or _is_end_mark(message, self.job.id)):
+            return await self._announced(self._ending)
         if message is None or message.type in ("connected", "disconnected"):
             return await self._reconcile(connected=message is not None and message.type == "connected")
         if message.data.get("prompt_id", self.job.id) != self.job.id:
             return None
+        self._stall.moved()
         self._report(message, tracker)
         if message.type in ("execution_success", "execution_error", "execution_interrupted"):
-            return await self._announced(message)
+            self._ending = message
         return None
 
     async def _reconcile(self, *, connected: bool) -> dict[str, Any] | None:
@@ -329,6 +394,10 @@ class JobRun(AsyncIterator[JobEvent]):
             await self._ask(
                 self._engine.client.queue
             )  # nothing is submitted before its messages can be heard
+            return None
+        if not self._submitted and not self._engine.may_know(self.job.id):
+            self._stop_if_canceled()
+            await self._submit()
             return None
         if await self._is_queued():
             self._submitted = self._accepted = True
@@ -352,7 +421,10 @@ class JobRun(AsyncIterator[JobEvent]):
         self._submitted = True
         try:
             problems = await client.submit(
-                self.job.id, self.job.workflow, self.job.extra_data, client_id=self.job.id
+                self.job.id,
+                self.job.workflow,
+                self.job.extra_data,
+                client_id=self._engine.client_id(self.job.id),
             )
         except EngineUnavailable:
             # The answer may be lost, not the job.
@@ -368,23 +440,31 @@ class JobRun(AsyncIterator[JobEvent]):
 
     async def _is_queued(self) -> bool:
         running, waiting = await self._ask(self._engine.client.queue)
+        self._stall.seen(running, waiting)
         return self.job.id in running or self.job.id in waiting
 
     async def _history(self) -> dict[str, Any] | None:
         return await self._ask(lambda: self._engine.client.history(self.job.id))
 
     async def _ask(self, question: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Asks until there is an answer; a ComfyUI that is busy or cut off for a moment loses no job."""
+        """Asks until there is an answer; a ComfyUI that is busy or cut off for a moment loses no job.
+
+        Raises EngineCrashed when a started one runs and gives none for too long, EngineUnavailable otherwise.
+        """
+        process = self._engine.process
+        patience = self._attached_patience if process.attached else self._engine.hang_timeout
         begun, delay = time.monotonic(), RETRY_DELAY
         while True:
             try:
-                return await question()
-            except EngineUnavailable:
-                process = self._engine.process
-                if not process.alive or (
-                    process.attached and time.monotonic() - begun > self._attached_patience
-                ):
-                    raise
+                async with asyncio.timeout(begun + patience - time.monotonic()):
+                    return await question()
+            except (EngineUnavailable, TimeoutError) as error:
+                if not process.alive:
+                    raise EngineUnavailable("ComfyUI has ended.") from error
+                if time.monotonic() - begun >= patience:
+                    if process.attached:
+                        raise EngineUnavailable(f"ComfyUI gave no answer for {patience:g} s.") from error
+                    raise unresponsive(self.job.id, patience, process.last_log()) from error
             await asyncio.sleep(delay)
             delay = min(delay * 2, 2.0)
 
@@ -408,15 +488,22 @@ class JobRun(AsyncIterator[JobEvent]):
                 tracker.cached(data.get("nodes", []))
             case "executing" if data.get("node") is not None:
                 tracker.executing(_shown(data))
+                node_id = str(data["node"])
+                self._phases_clock.executing(node_id, tracker.class_of(_shown(data)), time.monotonic())
             case "progress" if data.get("node") is not None:
                 tracker.step(_shown(data), data.get("value", 0), data.get("max", 0))
+                self._phases_clock.step(float(data.get("value", 0)), time.monotonic())
             case "executed":
                 tracker.finished(_shown(data))
                 for output in self._outputs_in(str(data.get("node")), data.get("output") or {}):
                     self._events.put(OutputReady(output))
+            case "execution_success" | "execution_error" | "execution_interrupted":
+                self._phases_clock.executing(None, None, time.monotonic())
+                return
             case "preview":
-                if self.job.previews:
-                    node_id = data.get("node") or tracker.snapshot().current_node
+                node_id = data.get("node") or tracker.snapshot().current_node
+                # Without a node it is another job's: its frame names none.
+                if self.job.previews and node_id is not None:
                     self._events.put(Preview(node_id, str(data["content_type"]), message.content))
                 return
             case _:
@@ -457,38 +544,15 @@ class JobRun(AsyncIterator[JobEvent]):
                     self._outputs.append(output)
 
 
-def node_failure(job_id: str, data: dict[str, Any]) -> NodeFailed:
-    """ComfyUI's execution_error as an error with its true cause; running out of memory is told apart."""
-    message = str(data.get("exception_message") or "").strip()
-    kind = str(data.get("exception_type") or "")
-    node_id, class_type = str(data.get("node_id") or ""), str(data.get("node_type") or "")
-    first_line = message.splitlines()[0] if message else kind
-    details = {
-        "exceptionType": kind,
-        "exceptionMessage": message,
-        "traceback": "".join(data.get("traceback") or []),
-    }
-    if any(mark in f"{kind} {message}".lower() for mark in OUT_OF_MEMORY_MARKS):
-        return OutOfMemory(
-            f"Node {node_id} ({class_type}) ran out of memory: {first_line}",
-            job_id=job_id,
-            node_id=node_id,
-            class_type=class_type,
-            details=details,
-            hint="Use a GPU with more memory, a smaller picture or batch, or a quantised model.",
-        )
-    return NodeFailed(
-        f"Node {node_id} ({class_type}) failed: {first_line}",
-        job_id=job_id,
-        node_id=node_id,
-        class_type=class_type,
-        details=details,
-    )
-
-
 def _shown(data: Mapping[str, Any]) -> str:
     """The node of the workflow that a message is about; nodes made at run time are shown as their maker."""
     return str(data.get("display_node") or data.get("node"))
+
+
+def _is_end_mark(message: Message, job_id: str) -> bool:
+    """Whether ComfyUI says that it is done with the job: after it has written the history."""
+    data = message.data
+    return message.type == "executing" and data.get("node") is None and data.get("prompt_id") == job_id
 
 
 def _first_problem(entry: Any) -> str:

@@ -19,6 +19,7 @@ import aiohttp
 
 from .engine import EngineConfig
 from .errors import EngineUnavailable
+from .weights.cold_start import ColdStart
 
 STOP_GRACE = 10.0
 """Seconds that a ComfyUI has to end after SIGTERM before it is killed."""
@@ -77,6 +78,8 @@ class ComfyProcess:
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self.exited = asyncio.Event()
         """Set when a started process has ended."""
+        self.cold_start = ColdStart(config.cold_start, config.directory, self._on_log)
+        """What is measured of the latest start; see docs/cold-start.md."""
 
     @property
     def url(self) -> str:
@@ -109,12 +112,36 @@ class ComfyProcess:
         """The last lines that the process wrote."""
         return list(self._log)[-lines:]
 
+    async def prepare(self) -> None:
+        """Starts a process that imports what ComfyUI needs, touches no GPU and waits: `start` lets it go on.
+
+        That is what a memory snapshot of a container may hold. Does nothing where there is no real ComfyUI to start.
+        Raises EngineUnavailable when the process ends or has not imported everything in time.
+        """
+        if self._config.url is not None or not self.cold_start.launcher(hold=True):
+            return
+        await self._spawn(self._config, hold=True)
+        try:
+            async with asyncio.timeout(self._config.start_timeout):
+                while not self.cold_start.held.is_set() and not self.exited.is_set():
+                    await asyncio.sleep(EXIT_INTERVAL)
+        except TimeoutError:
+            pass
+        if not self.cold_start.held.is_set():
+            await self.stop()
+            raise EngineUnavailable(
+                "ComfyUI's imports did not end in time, or the process did.", details={"log": self.last_log()}
+            )
+
     async def start(self) -> None:
-        """Starts the process, or finds the running one, and waits until it answers.
+        """Starts the process, lets a prepared one go on, or finds the running one, and waits until it answers.
 
         Raises EngineUnavailable, with the end of its log, when it ends before or does not answer in time.
         """
-        if self._config.url is None:
+        if self._process is not None and self._process.stdin is not None:
+            self.cold_start.spawned()
+            self._process.stdin.close()
+        elif self._config.url is None:
             await self._spawn(self._config)
         try:
             await asyncio.wait_for(self._ready(), self._config.start_timeout)
@@ -129,14 +156,17 @@ class ComfyProcess:
             # Also when the start is cancelled: nobody else knows of this process yet.
             await asyncio.shield(self.stop())
             raise
+        self.cold_start.ready()
 
-    async def stop(self) -> None:
-        """Ends a started process with all its children: SIGTERM, then SIGKILL. Leaves an attached one alone."""
+    async def stop(self, grace: float = STOP_GRACE) -> None:
+        """Ends a started process with all its children: SIGTERM, after `grace` seconds SIGKILL. Leaves an attached
+        one alone."""
+        self.cold_start.stop()
         process, self._process = self._process, None
         if process is not None:
             if process.returncode is None:
                 _signal_group(process.pid, signal.SIGTERM)
-                if not await _ended(process, STOP_GRACE):
+                if not await _ended(process, grace):
                     _signal_group(process.pid, signal.SIGKILL)
                     await _ended(process, STOP_GRACE)
             _signal_group(process.pid, signal.SIGKILL)
@@ -158,12 +188,17 @@ class ComfyProcess:
         await self.stop()
         await self.start()
 
-    async def _spawn(self, config: EngineConfig) -> None:
+    async def _spawn(self, config: EngineConfig, *, hold: bool = False) -> None:
         if config.directory is None:
             raise EngineUnavailable("Neither an address nor a folder of ComfyUI is configured.")
         scratch = self._scratch = Path(tempfile.mkdtemp(prefix="comfyui-"))
         port = _free_port()
-        command = [str(config.python), str(config.directory / "main.py")]
+        self.cold_start = ColdStart(config.cold_start, config.directory, self._on_log)
+        command = [
+            str(config.python),
+            *self.cold_start.launcher(hold=hold),
+            str(config.directory / "main.py"),
+        ]
         command += ["--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch"]
         for name in ("output", "input", "temp", "user"):
             (scratch / name).mkdir()
@@ -180,7 +215,8 @@ class ComfyProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
                 cwd=config.directory,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE if hold else asyncio.subprocess.DEVNULL,
+                env={**os.environ, **self.cold_start.environment()},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
@@ -192,6 +228,8 @@ class ComfyProcess:
                 f"ComfyUI could not be started with {config.python}: {error.strerror}.",
                 hint="Check COMFYUI_PYTHON and COMFYUI_DIR.",
             ) from error
+        if not hold:
+            self.cold_start.spawned()
         self._reader = asyncio.create_task(self._read(self._process))
         self._watcher = asyncio.create_task(self._watch(self._process, self._reader, self.exited))
 
@@ -216,6 +254,7 @@ class ComfyProcess:
                 break
             line = raw.decode(errors="replace").rstrip()
             self._log.append(line)
+            self.cold_start.log_line(line)
             self._on_log(line)
 
     async def _ready(self) -> None:

@@ -24,6 +24,10 @@ class ProgressTracker:
         self._steps: int | None = None
         self._value = 0.0
 
+    def class_of(self, node_id: str) -> str | None:
+        """The class of a node of the workflow."""
+        return self._classes.get(node_id)
+
     def cached(self, nodes: Iterable[str]) -> None:
         """These nodes need not run."""
         self._done |= self._needed & set(nodes)

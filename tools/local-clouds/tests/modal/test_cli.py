@@ -102,7 +102,7 @@ STORIES = {
         Step("container exec ta-0123456789abcdefghijkl -- ls", "not emulate commands in running", fails=True),
         Step("shell", "not emulate sandboxes", fails=True),
         Step("app stats sample", "not emulate metrics", fails=True),
-        Step("billing rates", "not emulate billing", fails=True),
+        Step("billing summary", "not emulate billing summaries", fails=True),
         Step("app logs sampel", "sample", fails=True),
     ],
 }
@@ -133,6 +133,21 @@ def test_a_container_is_listed_read_and_stopped(cloud: Cloud) -> None:
     assert "shouting hello" in cloud.client("container", "logs", container).stdout
     assert "shouting hello" in cloud.client("container", "logs", container, "--follow").stdout
     assert "already stopped" in cloud.client("container", "stop", container, "--yes").stderr
+
+
+def test_containers_are_billed_by_app_and_resource_at_invented_prices(cloud: Cloud) -> None:
+    cloud.python("modal.Function.from_name('sample', 'shout').remote('hello')")
+    assert "invented" in cloud.client("billing", "rates").stdout
+    (row,) = [
+        row
+        for row in cloud.listed("billing", "report", "--for", "today", "-r", "d", "--tag-names", "*")
+        if row["description"] == "sample"
+    ]
+    assert float(row["cost"]) > 0
+    assert row["environment"] == "main"
+    resources = cloud.listed("billing", "report", "--for", "today", "-r", "h", "--show-resources")
+    assert "CPU" in {row["resource"] for row in resources}
+    assert cloud.listed("billing", "report", "--start", "2020-01-01", "--end", "2020-01-02") == []
 
 
 def test_an_interrupted_input_runs_again_elsewhere(cloud: Cloud) -> None:

@@ -13,7 +13,7 @@ import aiohttp
 
 from .errors import HashMismatch, SourceUnavailable
 from .model_file import ModelFile
-from .part_file import PartFile
+from .part_file import Digest, PartFile
 from .progress import Progress
 from .sources import Answer, RangeIgnored, Source, SourceFailed
 from .threads import in_thread
@@ -72,7 +72,9 @@ class Download:
         slots: asyncio.Semaphore,
         progress: Progress,
         remark: Callable[[str], None],
+        new_digest: Callable[[], Digest] = hashlib.sha256,
     ) -> None:
+        """`new_digest` is asked for a fresh one whenever the bytes are hashed from the beginning."""
         self._model = model
         self._source = source
         self._part = part
@@ -80,6 +82,7 @@ class Download:
         self._slots = slots
         self._progress = progress
         self._remark = remark
+        self._new_digest = new_digest
         self._arrived = asyncio.Event()
         self._versions = 0
         self._counted = 0
@@ -90,8 +93,7 @@ class Download:
         """Returns when the part file is whole and has the hash that it must have. Raises ModelError."""
         found = ""
         for _ in range(self._limits.attempts):
-            self._expect()
-            found = await self._fetch()
+            found = (await self.fetch()).hexdigest()
             if found == self._model.sha256:
                 return
             self._remark(f"{self._model.path}: its hash is {found[:12]}…, not {self._model.sha256[:12]}…")
@@ -112,7 +114,9 @@ class Download:
         self._progress.advance(count)
         self._counted -= count
 
-    async def _fetch(self) -> str:
+    async def fetch(self) -> Digest:
+        """The digest of the whole part file, whatever it is. Raises ModelError."""
+        self._expect()
         while True:
             try:
                 return await self._fetch_ranges()
@@ -128,17 +132,17 @@ class Download:
             self._part.restart(error.etag)
             self._expect()
 
-    async def _fetch_ranges(self) -> str:
-        digest = hashlib.sha256()
+    async def _fetch_ranges(self) -> Digest:
+        digest = self._new_digest()
         waiting = deque(self._part.extents.missing(self._part.size, self._limits.segment))
         self._arrived.set()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hash_along(digest))
             for _ in range(min(self._limits.connections, len(waiting))):
                 group.create_task(self._segments(waiting))
-        return digest.hexdigest()
+        return digest
 
-    async def _hash_along(self, digest: hashlib._Hash) -> None:  # pyright: ignore[reportPrivateUsage]
+    async def _hash_along(self, digest: Digest) -> None:
         """Hashes from the beginning as far as there is no gap, while the rest arrives."""
         hashed = 0
         while hashed < self._part.size:
@@ -210,7 +214,7 @@ class Download:
                 write()
         return start
 
-    async def _fetch_whole(self) -> str:
+    async def _fetch_whole(self) -> Digest:
         """The file in one answer, from a source without ranges: each attempt begins at the beginning."""
         size, failures, furthest = self._part.size, 0, 0
         self._part.restart()
@@ -228,9 +232,9 @@ class Download:
                 failures = 1 if reached - furthest >= COUNTS_AS_PROGRESS else failures + 1
                 furthest = max(furthest, reached)
                 await self._wait_after(error, failures)
-        digest = hashlib.sha256()
+        digest = self._new_digest()
         await in_thread(self._part.hash_into, digest, 0, size)
-        return digest.hexdigest()
+        return digest
 
     async def _take_whole(self, answer: Answer) -> int:
         self._reached = 0

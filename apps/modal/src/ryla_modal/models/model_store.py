@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import fcntl
-import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .download import Limits
-from .errors import NotWritten
 from .ledger import Ledger
-from .model_file import OWN_FOLDER, ModelFile
+from .model_file import ModelFile
 from .upload import Upload, UploadRun
 from .volume_files import extra_files, look
-
-LOCK_FILE = f"{OWN_FOLDER}/lock"
-LOCK_INTERVAL = 0.2
-"""Seconds between two attempts at a lock that another run holds."""
+from .volume_lock import locked
 
 
 async def _nothing() -> None:
@@ -86,7 +78,7 @@ class ModelStore:
 
     async def upload(self, models: Sequence[ModelFile]) -> Upload:
         """Brings models to the volume; one that fails does not stop the others."""
-        async with self._locked():
+        async with locked(self._volume, self._say):
             run = UploadRun(
                 self._volume,
                 Ledger(self._volume),
@@ -109,7 +101,7 @@ class ModelStore:
 
         `wanted` are the models of all endpoints, what else there is being extra. `rehash` reads every file again.
         """
-        async with self._locked():
+        async with locked(self._volume, self._say):
             ledger = Ledger(self._volume)
             verified: list[str] = []
             missing: list[str] = []
@@ -128,7 +120,7 @@ class ModelStore:
 
     async def prune(self, paths: Collection[str], wanted: Collection[ModelFile]) -> list[str]:
         """Removes those of the paths that are still extra; returns which."""
-        async with self._locked():
+        async with locked(self._volume, self._say):
             ledger, removed = Ledger(self._volume), list[str]()
             for path in extra_files(self._volume, wanted):
                 if path in paths:
@@ -137,32 +129,3 @@ class ModelStore:
                     removed.append(path)
             await self._commit()
             return removed
-
-    @contextlib.asynccontextmanager
-    async def _locked(self) -> AsyncGenerator[None]:
-        own = self._volume / OWN_FOLDER
-        try:
-            own.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._volume / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise NotWritten(f"{own} cannot be written: {error.strerror}.") from error
-        try:
-            told = False
-            while not _try_lock(descriptor):
-                if not told:
-                    self._say("Another run is at work on this volume; waiting for its end.")
-                    told = True
-                await asyncio.sleep(LOCK_INTERVAL)
-            yield
-        finally:
-            os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system without locks: a hash decides about every file in any case
-    return True

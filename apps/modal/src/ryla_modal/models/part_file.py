@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from .errors import NotWritten
 from .extents import Extents
 
 HASH_PIECE = 4 << 20
 """Bytes read back and hashed at a time, in one buffer: a fresh one each time costs as much as the hash."""
+
+
+class Digest(Protocol):
+    """What bytes are fed to: one of hashlib's, or several at once."""
+
+    def update(self, data: memoryview, /) -> None:
+        """Takes more bytes."""
+        ...
+
+    def hexdigest(self) -> str:
+        """What came of them."""
+        ...
 
 
 class PartFile:
@@ -90,7 +102,7 @@ class PartFile:
             self.extents.add(start, end)
             self._append([start, end])
 
-    def hash_into(self, digest: hashlib._Hash, start: int, end: int) -> None:  # pyright: ignore[reportPrivateUsage]
+    def hash_into(self, digest: Digest, start: int, end: int) -> None:
         """Feeds bytes of the file, read back, to a hash. For a thread of its own: it blocks."""
         if self._buffer is None:
             self._buffer = memoryview(bytearray(min(HASH_PIECE, self.size)))

@@ -8,21 +8,21 @@ from __future__ import annotations
 from modal_proto import api_grpc
 
 from .rpc import refuse_the_rest
+from .services.billing import BillingService
 from .services.call_reports import CallReportService
 from .services.containers import ContainerService
 from .services.environments import EnvironmentService
 from .services.files import FileService
-from .services.logs import LogService
 from .services.storage import StorageService
 
 
 @refuse_the_rest
 class ControlPlane(
     CallReportService,
+    BillingService,
     ContainerService,
     EnvironmentService,
     FileService,
-    LogService,
     StorageService,
     api_grpc.ModalClientBase,
 ):

@@ -180,13 +180,17 @@ class Launcher:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
 
-    def images(self, image_id: str) -> list[api_pb2.Image]:
-        """An image and those it is built on, the lowest first."""
+    def layers(self, image_id: str) -> list[tuple[str, api_pb2.Image]]:
+        """An image and those it is built on with their ids, the lowest first."""
         image = self._state.images.get(image_id)
         if image is None:
             return []
-        below = [base for entry in image.base_images for base in self.images(entry.image_id)]
-        return [*below, image]
+        below = [layer for entry in image.base_images for layer in self.layers(entry.image_id)]
+        return [*below, (image_id, image)]
+
+    def images(self, image_id: str) -> list[api_pb2.Image]:
+        """The same without ids."""
+        return [image for _, image in self.layers(image_id)]
 
     def image_environment(self, image_id: str) -> dict[str, str]:
         """Variables that the image's ENV commands set."""

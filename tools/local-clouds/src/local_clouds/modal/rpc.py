@@ -28,7 +28,7 @@ NOT_EMULATED = {
     r"Endpoint": "endpoints",
     r"Flash|ContainerServer|FunctionGetFlash": "flash servers",
     r"SharedVolume": "network file systems (use a volume)",
-    r".*Billing": "billing",
+    r".*Billing": "billing summaries",
     r"AuditLog": "audit logs",
     r"EnvironmentGetRoles|EnvironmentRole|Workspace|ServiceUser|Token|WebhookToken": (
         "members, roles, tokens and settings of a workspace"

@@ -99,6 +99,7 @@ class Scheduler:
         for container in self._state.containers():
             if container.function.app is app:
                 self._spawn(self.stop_container(container, graceful=True))
+        self._drop_labels(app)
         for function_id in app.function_ids.values():
             function = self._state.functions[function_id]
             self.metadata(function)
@@ -113,14 +114,17 @@ class Scheduler:
         """Stops an app: no URL, no containers, its waiting inputs are canceled."""
         app.state = api_pb2.APP_STATE_STOPPED
         app.stopped_at, app.stopped_by = time.time(), by
-        for label in [label for label, web in self._state.web.items() if self._app_of(web) is app]:
-            del self._state.web[label]
+        self._drop_labels(app)
         for function in self._state.functions.values():
             if function.app is app:
                 for item in list(function.pending):
                     self._answer(item, Status.GENERIC_STATUS_TERMINATED, APP_STOPPED)
         await self.replace_containers(app)
         app.logs.close()
+
+    def _drop_labels(self, app: AppRecord) -> None:
+        for label in [label for label, web in self._state.web.items() if self._app_of(web) is app]:
+            del self._state.web[label]
 
     def _app_of(self, web: WebEndpoint) -> AppRecord:
         return self._state.functions[web.function_id].app

@@ -307,12 +307,18 @@ class WebGateway:
             if web_endpoint.function_id == function.id
         ]
         images = [
-            {"commands": list(image.dockerfile_commands), "contextMount": image.context_mount_id or None}
-            for image in self._launcher.images(definition.image_id)
+            {
+                "id": image_id,
+                "commands": list(image.dockerfile_commands),
+                "contextMount": image.context_mount_id or None,
+                "contextFiles": {
+                    file.filename: hashlib.sha256(file.data).hexdigest() for file in image.context_files
+                },
+            }
+            for image_id, image in self._launcher.layers(definition.image_id)
         ]
-        secrets = [
-            self._state.secrets.by_id[i].name for i in definition.secret_ids if i in self._state.secrets.by_id
-        ]
+        known = [self._state.secrets.by_id.get(secret_id) for secret_id in definition.secret_ids]
+        secrets = [secret for secret in known if secret is not None]
         volumes = [
             {
                 "name": self._state.volumes.by_id[mount.volume_id].name,
@@ -336,11 +342,21 @@ class WebGateway:
             "concurrency": function.concurrency,
             "retries": definition.retry_policy.retries,
             "snapshot": definition.is_checkpointing_function or definition.checkpointing_enabled,
+            "experimental": dict(definition.experimental_options),
+            "regions": list(definition.scheduler_placement.regions),
+            "env": {
+                key: value for secret in secrets if not secret.name for key, value in secret.content.items()
+            },
             "webLabels": urls,
             "proxyAuth": definition.webhook_config.requires_proxy_auth,
-            "secrets": secrets,
+            "secrets": [secret.name for secret in secrets if secret.name],
             "volumes": volumes,
             "image": images,
+            "mounts": {
+                name: digest
+                for mount_id in definition.mount_ids
+                for name, digest in sorted(self._state.mounts.get(mount_id, {}).items())
+            },
         }
 
     async def _get_faults(self, _: web.Request) -> web.Response:
@@ -370,7 +386,12 @@ def _address(request: web.Request) -> tuple[str, str]:
 
 def _scope(request: web.Request, path: str, kind: str) -> dict[str, Any]:
     peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-    headers = [[name.lower(), value] for name, value in request.raw_headers]
+    # Extensions of a WebSocket, such as compression, are between the client and this gateway.
+    headers = [
+        [name.lower(), value]
+        for name, value in request.raw_headers
+        if name.lower() != b"sec-websocket-extensions"
+    ]
     prefix = re.match(r"/_w/[^/]+", request.raw_path)
     if prefix:
         headers.append([b"x-forwarded-prefix", prefix[0].encode()])

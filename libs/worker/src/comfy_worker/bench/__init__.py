@@ -1,0 +1,1 @@
+"""Benchmarks of the worker on this machine: `python -m comfy_worker.bench coldstart --help`."""

@@ -1,0 +1,13 @@
+/** `nx run <endpoint>:models [--check] […]`: `modal run upload_models.py`, which knows the options. */
+import process from 'node:process';
+
+import { runProgram } from './command-line.ts';
+import { runModal } from './modal-command.ts';
+import { readOperation } from './operation.ts';
+
+await runProgram(async () => {
+  const { endpoint, description, variables, rest } = readOperation(process.argv.slice(2));
+  console.log(`Target: ${description}\nEndpoint: ${endpoint}`);
+  const env = { ...variables, RYLA_ENDPOINT: endpoint };
+  process.exitCode = await runModal(['run', 'upload_models.py', ...rest], env);
+});
