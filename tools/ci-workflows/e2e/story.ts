@@ -1,0 +1,279 @@
+/** What the workflows must do, in order: each part builds on what those before it have deployed. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+
+import { type RunReport, type RunRequest, runWorkflow } from './act.ts';
+import type { LocalGitHub } from './local-github.ts';
+import { type Origin, REPOSITORY } from './origin.ts';
+import type { TestClouds } from './test-clouds.ts';
+
+/** Everything that the workflows touch. */
+export interface World {
+  readonly folder: string;
+  readonly origin: Origin;
+  readonly github: LocalGitHub;
+  readonly clouds: TestClouds;
+  /** Hears of each run. */
+  readonly onRun: (title: string, report: RunReport) => void;
+}
+
+/** A part of the story. */
+export interface Part {
+  readonly name: string;
+  readonly play: (world: World) => Promise<void>;
+}
+
+const ENDPOINT = 'apps/endpoints/photo-finish/endpoint.json';
+const VARIABLES = { DEPLOY_MODAL: 'true', DEPLOY_RUNPOD: 'true', PREVIEW_MODAL: 'true', RELEASE: 'true' };
+
+interface Expected {
+  readonly title: string;
+  readonly succeeds: boolean;
+}
+
+/** Runs a workflow for what is on main, and lets GitHub know how it ended. */
+async function run(world: World, request: RunRequest, { title, succeeds }: Expected): Promise<RunReport> {
+  const { origin, github, clouds, folder } = world;
+  const report = await runWorkflow(
+    { variables: VARIABLES, secrets: clouds.secrets, ...request },
+    { origin, folder, apiUrl: github.url, env: clouds.env },
+  );
+  world.onRun(`${request.workflow}: ${title}`, report);
+  const commit = await origin.git('rev-parse', 'HEAD');
+  github.runs.push({
+    workflow: `${request.workflow}.yml`,
+    event: request.event,
+    commit,
+    succeeded: report.succeeded,
+  });
+  assert.equal(
+    report.succeeded,
+    succeeds,
+    `${title}: the run should have ${succeeds ? 'succeeded' : 'failed'}\n${report.log}`,
+  );
+  return report;
+}
+
+const push = (workflow: string): RunRequest => ({
+  workflow,
+  event: 'push',
+  payload: { ref: 'refs/heads/main' },
+});
+const dispatch = (workflow: string, inputs: Record<string, unknown>): RunRequest => ({
+  workflow,
+  event: 'workflow_dispatch',
+  payload: { ref: 'refs/heads/main', inputs },
+});
+
+async function pullRequest(
+  origin: Origin,
+  action: string,
+  number: number,
+  from = REPOSITORY,
+): Promise<unknown> {
+  const base = { ref: 'main', sha: await origin.git('rev-parse', 'main') };
+  const head = { ref: 'change', repo: { full_name: from }, sha: await origin.git('rev-parse', 'HEAD') };
+  return { action, number, pull_request: { number, base, head, user: { login: 'somebody' } } };
+}
+
+/** A branch with a change of one endpoint. */
+async function changeInBranch(origin: Origin, name: string): Promise<void> {
+  await origin.git('switch', '-q', '-c', name, 'main');
+  await origin.edit(ENDPOINT, (text) => text.replace('"maxContainers": ', '"maxContainers": 1'));
+  await origin.commit('A change in a pull request');
+}
+
+async function deployModal(world: World): Promise<void> {
+  const { origin, clouds } = world;
+  const unknown = await run(world, push('deploy-modal'), {
+    title: 'without an earlier deploy',
+    succeeds: false,
+  });
+  assert.match(unknown.log, /There is no successful deploy among the last 100 commits/);
+  assert.deepEqual(await clouds.modalApps('main'), []);
+
+  const first = await run(world, dispatch('deploy-modal', { base: 'none' }), {
+    title: 'the first deploy ever',
+    succeeds: true,
+  });
+  assert.deepEqual(await clouds.modalApps('main'), ['ryla-flux-schnell', 'ryla-photo-finish']);
+  assert.match(first.summary, /\| `photo-finish` \| modal \| ✅ deployed v1/);
+
+  await origin.edit('apps/endpoints/photo-finish/README.md', (text) => `${text}\nMore words.\n`);
+  await origin.commit('README');
+  const readme = await run(world, push('deploy-modal'), { title: 'a README', succeeds: true });
+  assert.match(readme.summary, /`photo-finish` \| modal \| ➖ unchanged/);
+
+  await origin.edit(ENDPOINT, (text) => text.replace('"scaledownWindow": 60', '"scaledownWindow": 90'));
+  await origin.edit('apps/endpoints/flux-schnell/workflow.json', (text) =>
+    text.replace('"class_type": "KSampler"', '"class_type": "NoSuchNode"'),
+  );
+  await origin.commit('One good change, one bad one');
+  const half = await run(world, push('deploy-modal'), { title: 'one of two fails', succeeds: false });
+  assert.match(half.summary, /`photo-finish` \| modal \| ✅ deployed v2/);
+  assert.match(half.summary, /`flux-schnell` \| modal \| ❌/);
+
+  await origin.git('checkout', 'HEAD~1', '--', 'apps/endpoints/flux-schnell/workflow.json');
+  await origin.commit('The bad change taken back');
+  const mended = await run(world, push('deploy-modal'), { title: 'the bad one is mended', succeeds: true });
+  assert.match(mended.summary, /`photo-finish` \| modal \| ➖ unchanged/);
+  // As it was at the base, and the failed deploy was rolled back: nothing to look at.
+  assert.doesNotMatch(mended.summary, /flux-schnell/);
+}
+
+async function switchedOff(world: World): Promise<void> {
+  const before = await world.clouds.modalApps('main');
+  const { runs } = world.github;
+  const count = runs.length;
+  // act evaluates the matrix of a job that is skipped, GitHub does not: of deploy-runpod its first job only.
+  const requests = [push('deploy-modal'), { ...push('deploy-runpod'), job: 'plan' }, dispatch('drift', {})];
+  for (const request of requests)
+    await run(world, { ...request, variables: {} }, { title: 'switched off', succeeds: true });
+  // GitHub calls a run of which every job was skipped `skipped`, not `success`.
+  runs.splice(count);
+  assert.deepEqual(await world.clouds.modalApps('main'), before);
+  assert.equal(world.github.issues.length, 0);
+}
+
+async function deployRunpod(world: World): Promise<void> {
+  const { origin, clouds, folder } = world;
+  const first = await run(world, dispatch('deploy-runpod', { base: 'none' }), {
+    title: 'the first deploy ever',
+    succeeds: true,
+  });
+  assert.match(first.summary, /`photo-finish` \| runpod \| ✅ deployed/);
+  const images = await clouds.runpodImages();
+  assert.deepEqual(Object.keys(images).sort(), ['ryla-flux-schnell', 'ryla-photo-finish']);
+  const built = (await readFile(path.join(folder, 'registry.txt'), 'utf8')).trim().split('\n');
+  // Both endpoints ask for the same, so that one image is enough.
+  assert.equal(built.length, 1);
+  const [, digest = '', buildArgs] = built[0]?.split(' ') ?? [];
+  assert.match(buildArgs ?? '', /^COMFYUI_VERSION=\d/);
+  for (const image of Object.values(images)) assert.ok(image.endsWith(`@${digest}`), image);
+
+  await origin.edit(ENDPOINT, (text) => text.replace('"maxContainers": 2', '"maxContainers": 3'));
+  await origin.commit('Scaling only');
+  const scaled = await run(world, push('deploy-runpod'), { title: 'scaling only', succeeds: true });
+  assert.match(scaled.summary, /`photo-finish` \| runpod \| ✅ deployed/);
+  // The image is there already: it is neither built nor pushed again.
+  assert.equal((await readFile(path.join(folder, 'registry.txt'), 'utf8')).trim().split('\n').length, 1);
+
+  await origin.edit(ENDPOINT, (text) =>
+    text.replace(
+      '"comfyui": { "version": "0.3.64" }',
+      '"comfyui": { "version": "0.3.64" },\n  "image": { "systemPackages": ["libegl1"] }',
+    ),
+  );
+  await origin.edit('apps/endpoints/flux-schnell/endpoint.json', (text) =>
+    text.replace('"maxContainers": 2', '"maxContainers": 4'),
+  );
+  await origin.commit('One image cannot be built');
+  const half = await run(world, push('deploy-runpod'), {
+    title: 'one image cannot be built',
+    succeeds: false,
+  });
+  assert.match(half.log, /photo-finish asks for image\.systemPackages/);
+  assert.match(half.summary, /`photo-finish` \| runpod \| ⚠️ refused/);
+  assert.match(half.summary, /`flux-schnell` \| runpod \| ✅ deployed/);
+  await origin.git('revert', '--no-edit', 'HEAD');
+}
+
+async function drift(world: World): Promise<void> {
+  const { github, clouds } = world;
+  for (const workflow of ['deploy-modal', 'deploy-runpod'])
+    await run(world, dispatch(workflow, { base: 'none' }), { title: 'main is deployed', succeeds: true });
+  await run(world, dispatch('drift', {}), { title: 'nothing has drifted', succeeds: true });
+  assert.equal(github.issues.length, 0);
+
+  await clouds.modal('app', 'stop', 'ryla-photo-finish', '--yes');
+  await run(world, dispatch('drift', {}), { title: 'an app was stopped by hand', succeeds: true });
+  assert.equal(github.issues.length, 1);
+  assert.match(github.issues[0]?.body ?? '', /`photo-finish` \| modal \| to create/);
+  await run(world, dispatch('drift', {}), { title: 'still so', succeeds: true });
+  assert.equal(github.issues.length, 1);
+
+  await run(world, dispatch('deploy-modal', { base: 'none' }), { title: 'brought back', succeeds: true });
+  await run(world, dispatch('drift', {}), { title: 'all is well again', succeeds: true });
+  assert.deepEqual(
+    github.issues.map(({ state }) => state),
+    ['closed'],
+  );
+}
+
+async function preview(world: World): Promise<void> {
+  const { origin, clouds } = world;
+  await changeInBranch(origin, 'preview');
+  const request = async (action: string, from?: string): Promise<RunRequest> => ({
+    workflow: 'preview',
+    event: 'pull_request',
+    payload: await pullRequest(origin, action, 7, from),
+  });
+  await run(world, await request('opened', 'stranger/workspace'), {
+    title: "a fork's pull request",
+    succeeds: true,
+  });
+  assert.equal(await clouds.modalApps('pr-7'), undefined);
+  const opened = await run(world, await request('opened'), { title: 'opened', succeeds: true });
+  assert.deepEqual(await clouds.modalApps('pr-7'), ['ryla-photo-finish']);
+  assert.match(opened.summary, /`photo-finish` \| modal \| ✅ deployed v1/);
+  const again = await run(world, await request('synchronize'), { title: 'pushed to again', succeeds: true });
+  assert.match(again.summary, /`photo-finish` \| modal \| ➖ unchanged/);
+  await run(world, await request('closed'), { title: 'closed', succeeds: true });
+  assert.equal(await clouds.modalApps('pr-7'), undefined);
+  await origin.git('switch', '-q', 'main');
+}
+
+async function plan(world: World): Promise<void> {
+  const { origin, clouds } = world;
+  await changeInBranch(origin, 'plan');
+  const request: RunRequest = {
+    workflow: 'ci',
+    event: 'pull_request',
+    job: 'plan',
+    payload: await pullRequest(origin, 'opened', 7),
+  };
+  const before = await clouds.modalApps('main');
+  const own = await run(world, request, { title: 'the plan of a pull request', succeeds: true });
+  assert.match(own.summary, /`photo-finish` \| modal \| to (?:create|update)/);
+  const fork = await run(
+    world,
+    { ...request, secrets: {} },
+    { title: "the plan of a fork's pull request", succeeds: true },
+  );
+  assert.match(fork.summary, /what is live is not known/);
+  assert.match(fork.summary, /\| `photo-finish` \|/);
+  assert.doesNotMatch(fork.summary, /flux-schnell/);
+  assert.deepEqual(await clouds.modalApps('main'), before);
+  await origin.git('switch', '-q', 'main');
+}
+
+async function release(world: World): Promise<void> {
+  await run(
+    world,
+    { ...push('release'), job: 'version' },
+    { title: 'changesets become a version', succeeds: true },
+  );
+  const diff = await readFile(path.join(world.folder, 'version.diff'), 'utf8');
+  const versions = [...diff.matchAll(/^\+ *"?version"? ?[=:] ?"([^"]+)"/gm)].map(([, version]) => version);
+  assert.ok(versions.length > 10, `package.json, pyproject.toml and both lock files: ${versions.length}`);
+  assert.equal(new Set(versions).size, 1, `one version: ${versions.join(', ')}`);
+  for (const file of [
+    'libs/business/CHANGELOG.md',
+    'apps/modal/pyproject.toml',
+    'uv.lock',
+    'package-lock.json',
+  ])
+    assert.ok(diff.includes(`+++ b/${file}`), `${file} changes`);
+}
+
+/** The whole story. */
+export const STORY: readonly Part[] = [
+  { name: 'deploy-modal', play: deployModal },
+  { name: 'deploy-runpod', play: deployRunpod },
+  { name: 'switched-off', play: switchedOff },
+  { name: 'drift', play: drift },
+  { name: 'preview', play: preview },
+  { name: 'plan', play: plan },
+  { name: 'release', play: release },
+];
