@@ -85,10 +85,10 @@ async function noticing(
     const id = String(job);
     endpoint.submit(id);
     const listener = {
-      snapshot: ({ status }: JobSnapshot) => {
+      lookedAt: ({ status }: JobSnapshot) => {
         if (status === 'succeeded') noticed.push(clock.monotonic() - endpoint.endedAt(id));
       },
-      failed: () => undefined,
+      lookFailed: () => undefined,
     };
     const options = { webhook: true, submittedAgoMs: 0 };
     scheduler.add(id, (signal) => endpoint.status(id, signal), listener, options);

@@ -17,6 +17,8 @@ export interface KillRunOptions {
   readonly seed: number;
   readonly kills: number;
   readonly rates: FaultRates;
+  /** How many times as fast time runs for the services; 100 when absent. */
+  readonly speed?: number;
   /** Hears of progress. */
   readonly onKill?: (count: number, acknowledged: number) => void;
 }
@@ -42,14 +44,20 @@ const PROGRAM = path.join(import.meta.dirname, 'service-process.ts');
 const DRAIN_MS = 120_000;
 
 /** Runs the experiment. */
-export async function killRun({ seed, kills, rates, onKill }: KillRunOptions): Promise<KillRunReport> {
+export async function killRun({
+  seed,
+  kills,
+  rates,
+  speed = 100,
+  onKill,
+}: KillRunOptions): Promise<KillRunReport> {
   const random = seeded(seed);
   const folder = await mkdtemp(path.join(tmpdir(), 'kill-run-'));
   const file = path.join(folder, 'jobs.db');
   await using backends = await faultyBackends({ random, rates, runMs: () => 1 + 30 * random() });
   const acknowledged = new Set<string>();
   try {
-    const submit = [file, backends.url, 'submit'];
+    const submit = [file, backends.url, 'submit', String(speed)];
     // The first is killed when it has acknowledged a job: so long does a start take on this machine.
     const startMs = await runAndKill(submit, undefined, acknowledged);
     onKill?.(1, acknowledged.size);
@@ -58,7 +66,7 @@ export async function killRun({ seed, kills, rates, onKill }: KillRunOptions): P
       await runAndKill(submit, startMs * 0.8 + random() * 650, acknowledged);
       onKill?.(count, acknowledged.size);
     }
-    await drain([file, backends.url, 'drain']);
+    await drain([file, backends.url, 'drain', String(speed)]);
     const store = await sqliteJobStore({ path: file });
     const statuses: Record<string, number> = {};
     const known = new Map<string, string>();

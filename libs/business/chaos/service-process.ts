@@ -1,6 +1,6 @@
 /**
  * A service as an application runs it, to be killed: submits jobs and prints a line for each that was acknowledged.
- * Arguments: SQLite file, address of the backends, `submit` or `drain`.
+ * Arguments: SQLite file, address of the backends, `submit` or `drain`, how many times as fast time runs.
  */
 import { randomUUID } from 'node:crypto';
 import { writeSync } from 'node:fs';
@@ -11,10 +11,11 @@ import { parseApiWorkflow } from '@ryla/workflow';
 import { comfyApi, ComfyUIServiceError, createComfyUIService, runpod, sqliteJobStore } from '../src/index.ts';
 import { fastClock } from './fast-clock.ts';
 
-const [, , path = '', url = '', mode = 'submit'] = process.argv;
-/** Leases run out 100 times as fast: whatever a killed service held is free within a third of a second. */
-const clock = fastClock(100, Math.random);
-const store = await sqliteJobStore({ path, clock: { now: () => Date.now() * 100 } });
+const [, , path = '', url = '', mode = 'submit', factor = ''] = process.argv;
+/** Leases run out as much faster: at 100 whatever a killed service held is free within a third of a second. */
+const speed = Number(factor);
+const clock = fastClock(speed, Math.random);
+const store = await sqliteJobStore({ path, clock: { now: () => Date.now() * speed } });
 const service = createComfyUIService({
   adapters: {
     runpod: runpod({ apiUrl: `${url}/v2`, endpointId: 'e', apiKey: 'k', claims: true }),

@@ -7,7 +7,7 @@ import { isPublicAddress } from './address-guard.ts';
 import { createHttpClient } from './http.ts';
 import { httpStandIn } from './testing/http-stand-in.ts';
 
-const signal = AbortSignal.timeout(10_000);
+const signal = AbortSignal.timeout(120_000);
 
 describe('public addresses', () => {
   it.each([

@@ -1,5 +1,5 @@
 import { ComfyUIServiceError } from './errors.ts';
-import type { OpenContent } from './output.ts';
+import type { OpenPieces } from './output.ts';
 
 /** Characters that are decoded at a time; a multiple of four, as each four make three bytes. */
 const PIECE = 4 * 64 * 1024;
@@ -8,7 +8,7 @@ const PIECE = 4 * 64 * 1024;
  * Content that came as base64 or as a data URI, decoded a piece at a time. Node's decoder passes over what is no
  * base64; here that is `output_truncated`, so that a damaged picture is never taken for a whole one.
  */
-export function base64Content(text: string, name: string): OpenContent {
+export function base64Content(text: string, name: string): OpenPieces {
   return async function* ({ signal, offset }) {
     const start = text.startsWith('data:') ? text.indexOf(',') + 1 : 0;
     let skip = offset;

@@ -9,7 +9,7 @@ import { createHttpClient } from './http.ts';
 import { runpod } from './adapters/runpod.ts';
 import { httpStandIn } from './testing/http-stand-in.ts';
 
-const signal = AbortSignal.timeout(20_000);
+const signal = AbortSignal.timeout(120_000);
 
 /** Reads a text that arrives cut at the given places. */
 function read(text: string, cuts: readonly number[], longString?: number) {

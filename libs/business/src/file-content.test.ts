@@ -15,7 +15,7 @@ import { multipart } from './multipart.ts';
 import { fetchForeign } from './remote-content.ts';
 import { httpStandIn } from './testing/http-stand-in.ts';
 
-const signal = AbortSignal.timeout(20_000);
+const signal = AbortSignal.timeout(120_000);
 const foreign = createHttpClient();
 const fetch = fetchForeign({ foreign, allowHttp: true });
 const options = { signal, maximumBytes: 32 * 1024 * 1024, fetch };
@@ -148,6 +148,25 @@ describe('a file', () => {
     const source = { name: 'a', stream };
     for (let time = 0; time < 2; time += 1)
       await expect(contentOf(source, options)).rejects.toMatchObject({ code: 'invalid_input_file' });
+  });
+
+  it('is hashed once for the service and its adapter, and again when the file has changed', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'content-'));
+    try {
+      const source = { path: path.join(folder, 'a') };
+      await writeFile(source.path, 'before');
+      // A file that was just written may change once more at the same time, as its file system counts time.
+      await expect
+        .poll(async () => (await contentOf(source, options)) === (await contentOf(source, options)))
+        .toBe(true);
+      const before = await contentOf(source, options);
+      await writeFile(source.path, 'after!');
+      const after = await contentOf(source, options);
+      expect(after.sha256).toBe(createHash('sha256').update('after!').digest('hex'));
+      expect(after.sha256).not.toBe(before.sha256);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('that shrinks while it is sent is an error, and not a short upload', async () => {

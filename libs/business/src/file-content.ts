@@ -71,6 +71,17 @@ export interface ContentOptions {
 /** Streams can be read once, addresses need not be fetched twice: what they held, for as long as their input lives. */
 const spools = new WeakMap<FileInput, Promise<FileContent>>();
 
+type FileAtPath = Extract<FileInput, { readonly path: string }>;
+
+/** The service and its adapter look at the same input: a file that has not changed in between is hashed once. */
+const hashes = new WeakMap<FileAtPath, { readonly state: string; readonly content: FileContent }>();
+
+/**
+ * Milliseconds since a file's last change after which another change surely has another time: file systems count them in
+ * steps of up to 10 ms.
+ */
+const SETTLED_MS = 100;
+
 /**
  * Looks at a file input: its size and hash. A stream or an address is read now; what is large goes to a temporary
  * file that has no name, so that nothing is left behind however this process ends.
@@ -80,7 +91,7 @@ const spools = new WeakMap<FileInput, Promise<FileContent>>();
 export async function contentOf(source: FileInput, options: ContentOptions): Promise<FileContent> {
   options.signal.throwIfAborted();
   if ('bytes' in source) return bytesContent(source.bytes, source.name, options.maximumBytes);
-  if ('path' in source) return pathContent(source.path, options);
+  if ('path' in source) return pathContent(source, options);
   let content = spools.get(source);
   if (content === undefined) {
     const name = source.name ?? ('url' in source ? source.url : '');
@@ -118,15 +129,37 @@ function bytesContent(bytes: Uint8Array, name: string, maximumBytes: number): Fi
   };
 }
 
-async function pathContent(file: string, { signal, maximumBytes }: ContentOptions): Promise<FileContent> {
-  const { size } = await stat(file).catch((cause: unknown) => {
-    throw unreadable(file, cause);
-  });
+async function pathContent(
+  source: FileAtPath,
+  { signal, maximumBytes }: ContentOptions,
+): Promise<FileContent> {
+  const { path: file } = source;
+  const { size, state, isSettled } = await stateOf(file);
   if (size > maximumBytes) throw tooLarge(file, size, maximumBytes);
+  const known = hashes.get(source);
+  if (known?.state === state) return known.content;
   const hash = createHash('sha256');
   const stream = (abort: AbortSignal): AsyncGenerator<Uint8Array> => filePieces(file, size, abort);
   for await (const piece of stream(signal)) hash.update(piece);
-  return { size, sha256: hash.digest('hex'), stream };
+  const content = { size, sha256: hash.digest('hex'), stream };
+  if (isSettled) hashes.set(source, { state, content });
+  return content;
+}
+
+/** What tells a file's content from what it was before, as the file system has it. */
+async function stateOf(
+  file: string,
+): Promise<{ readonly size: number; readonly state: string; readonly isSettled: boolean }> {
+  const { size, dev, ino, mtimeNs, ctimeNs, ctimeMs } = await stat(file, { bigint: true }).catch(
+    (cause: unknown) => {
+      throw unreadable(file, cause);
+    },
+  );
+  return {
+    size: Number(size),
+    state: [dev, ino, size, mtimeNs, ctimeNs].join(' '),
+    isSettled: Date.now() - Number(ctimeMs) >= SETTLED_MS,
+  };
 }
 
 async function* filePieces(file: string, size: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {

@@ -2,11 +2,15 @@ import { lookup as systemLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import { Readable } from 'node:stream';
 
-import { Agent, buildConnector, type Dispatcher, errors, type FormData, request } from 'undici';
+import { Agent, buildConnector, type Dispatcher, errors, type FormData } from 'undici';
 
 import { isAddress, isPublicAddress } from './address-guard.ts';
 import { type Base64Json, Base64JsonReader } from './base64-json.ts';
 import { ComfyUIServiceError } from './errors.ts';
+import { exchange, type HttpResponse } from './http-exchange.ts';
+
+export type { HttpBody } from './http-body.ts';
+export type { HttpResponse } from './http-exchange.ts';
 
 /** Largest JSON answer that is read, in bytes: RunPod returns results of up to 20 MB, base64 included. */
 export const MAXIMUM_JSON_BYTES = 64 * 1024 * 1024;
@@ -30,7 +34,7 @@ export interface HttpRequest {
 
 /** Sends requests over connections that are kept open. */
 export interface HttpClient {
-  send(request: HttpRequest): Promise<Dispatcher.ResponseData>;
+  send(request: HttpRequest): Promise<HttpResponse>;
   /** What a WebSocket connects through; undici's own without it. */
   readonly dispatcher?: Dispatcher;
   close(): Promise<void>;
@@ -102,16 +106,17 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
     dispatcher: agent,
     async send({ method, url, headers, body, signal, headersTimeoutMs, bodyTimeoutMs }) {
       signal.throwIfAborted();
+      const options: Dispatcher.DispatchOptions = {
+        origin: url.origin,
+        path: `${url.pathname}${url.search}`,
+        method,
+        headers: headers ?? null,
+        body: body === undefined ? null : toBody(body),
+        headersTimeout: headersTimeoutMs ?? null,
+        bodyTimeout: bodyTimeoutMs ?? null,
+      };
       try {
-        return await request(url, {
-          dispatcher: agent,
-          method,
-          signal,
-          ...(headers === undefined ? {} : { headers }),
-          ...(body === undefined ? {} : { body: toBody(body) }),
-          ...(headersTimeoutMs === undefined ? {} : { headersTimeout: headersTimeoutMs }),
-          ...(bodyTimeoutMs === undefined ? {} : { bodyTimeout: bodyTimeoutMs }),
-        });
+        return await exchange(agent, options, signal);
       } catch (cause) {
         throw connectionError(url, cause, signal);
       }
@@ -127,10 +132,7 @@ function toBody(body: NonNullable<HttpRequest['body']>): string | FormData | Rea
 }
 
 /** Reads an answer as JSON. Throws `invalid_response` when it is cut short, too large or no JSON. */
-export async function readJson(
-  response: Dispatcher.ResponseData,
-  limit = MAXIMUM_JSON_BYTES,
-): Promise<unknown> {
+export async function readJson(response: HttpResponse, limit = MAXIMUM_JSON_BYTES): Promise<unknown> {
   const text = await readText(response, limit);
   try {
     return JSON.parse(text);
@@ -145,7 +147,7 @@ export async function readJson(
 
 /** Reads an answer as JSON whose long base64 strings are decoded as they arrive; throws as {@link readJson} does. */
 export async function readBase64Json(
-  response: Dispatcher.ResponseData,
+  response: HttpResponse,
   limit = MAXIMUM_JSON_BYTES,
 ): Promise<Base64Json> {
   const reader = new Base64JsonReader();
@@ -162,34 +164,32 @@ export async function readBase64Json(
 }
 
 /** Reads an answer as text, up to a limit in bytes. */
-export async function readText(
-  response: Dispatcher.ResponseData,
-  limit = MAXIMUM_JSON_BYTES,
-): Promise<string> {
+export async function readText(response: HttpResponse, limit = MAXIMUM_JSON_BYTES): Promise<string> {
   const pieces: Buffer[] = [];
   await readPieces(response, limit, (piece) => pieces.push(piece));
-  return Buffer.concat(pieces).toString('utf8');
+  const [first = Buffer.of()] = pieces;
+  return (pieces.length > 1 ? Buffer.concat(pieces) : first).toString('utf8');
 }
 
 async function readPieces(
-  response: Dispatcher.ResponseData,
+  response: HttpResponse,
   limit: number,
   take: (piece: Buffer) => void,
 ): Promise<void> {
   let size = 0;
   try {
-    for await (const piece of response.body) {
-      if (!Buffer.isBuffer(piece)) continue;
+    await response.body.forEach((piece) => {
       size += piece.length;
-      if (size > limit) break;
-      take(piece);
-    }
-  } catch (cause) {
-    throw new ComfyUIServiceError('invalid_response', "The backend's answer was cut short.", {
-      cause,
-      retryable: true,
-      accepted: 'unknown',
+      if (size > limit) response.body.destroy();
+      else take(piece);
     });
+  } catch (cause) {
+    if (size <= limit)
+      throw new ComfyUIServiceError('invalid_response', "The backend's answer was cut short.", {
+        cause,
+        retryable: true,
+        accepted: 'unknown',
+      });
   }
   if (size > limit) {
     throw new ComfyUIServiceError('invalid_response', `The backend's answer is larger than ${limit} bytes.`, {
@@ -199,7 +199,7 @@ async function readPieces(
 }
 
 /** Milliseconds of a Retry-After header, in seconds or as a date; undefined without one. */
-export function retryAfter(response: Dispatcher.ResponseData, now: number): number | undefined {
+export function retryAfter(response: HttpResponse, now: number): number | undefined {
   const value = response.headers['retry-after'];
   if (typeof value !== 'string') return undefined;
   const seconds = Number(value);

@@ -7,7 +7,14 @@ export { runpod, RUNPOD_API_URL, type RunPodOptions } from './adapters/runpod.ts
 export { RUNPOD_LIMITS } from './adapters/runpod-limits.ts';
 export { ComfyUIServiceError, ERROR_CODES, type ErrorCode, type ErrorContext } from './errors.ts';
 export type { FileContent } from './file-content.ts';
-export { createHttpClient, type HttpClient, type HttpClientOptions, type HttpRequest } from './http.ts';
+export {
+  createHttpClient,
+  type HttpBody,
+  type HttpClient,
+  type HttpClientOptions,
+  type HttpRequest,
+  type HttpResponse,
+} from './http.ts';
 export { type InputBucket, s3InputBucket, type S3InputBucketOptions } from './input-bucket.ts';
 export {
   isTerminal,
@@ -30,6 +37,7 @@ export {
 } from './policy/circuit-breaker.ts';
 export {
   costOf,
+  dearestCostOf,
   type JobUsage,
   MODAL_PRICES,
   parsePriceTable,

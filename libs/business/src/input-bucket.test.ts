@@ -7,7 +7,7 @@ import { contentOf } from './file-content.ts';
 import { s3InputBucket } from './input-bucket.ts';
 import { httpStandIn } from './testing/http-stand-in.ts';
 
-const signal = AbortSignal.timeout(10_000);
+const signal = AbortSignal.timeout(120_000);
 const keys = {
   accessKeyId: 'AKIAIOSFODNN7EXAMPLE',
   secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
@@ -25,7 +25,7 @@ async function bucketStandIn(objects: Map<string, Buffer>) {
   const client = new AwsClient({ ...keys, region: 'eu-central-1', service: 's3' });
   const url = Promise.withResolvers<string>();
   const standIn = await httpStandIn((request, response) => {
-    void (async () => {
+    const answer = async (): Promise<void> => {
       const asked = new URL(request.path, await url.promise);
       const signature = asked.searchParams.get('X-Amz-Signature');
       const datetime = asked.searchParams.get('X-Amz-Date') ?? '';
@@ -45,7 +45,8 @@ async function bucketStandIn(objects: Map<string, Buffer>) {
             .writeHead(200, { 'content-length': object.length })
             .end(request.method === 'HEAD' ? '' : object);
       }
-    })();
+    };
+    answer().catch(() => response.destroy());
   });
   url.resolve(standIn.url);
   return standIn;

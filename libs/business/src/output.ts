@@ -32,7 +32,13 @@ export interface OpenOptions {
 }
 
 /** Opens the content of an output at a byte offset; fewer bytes than promised are an error of the reader. */
-export type OpenContent = (options: OpenOptions) => AsyncIterable<Uint8Array>;
+export type OpenContent = (options: OpenOptions) => Pieces | Promise<Pieces>;
+
+/** Opens content that is at hand. */
+export type OpenPieces = (options: OpenOptions) => AsyncIterable<Uint8Array>;
+
+/** Content in pieces. */
+export type Pieces = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
 /** What an adapter knows of an output. */
 export interface OutputDescription {
@@ -51,6 +57,9 @@ const DOWNLOAD_ATTEMPTS = 4;
 
 /** Bytes that make an attempt a useful one. */
 const PROGRESS_BYTES = 1024 * 1024;
+
+/** Never aborted. */
+const NEVER = new AbortController().signal;
 
 /** One output of a job. Nothing is downloaded before it is asked for. */
 export class JobOutput implements OutputDescription {
@@ -78,7 +87,7 @@ export class JobOutput implements OutputDescription {
    * @throws {ComfyUIServiceError} `output_missing`, `output_truncated`, `output_too_large` or `untrusted_url`.
    */
   async *stream(options: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
-    const { signal = new AbortController().signal, maximumBytes = MAXIMUM_OUTPUT_BYTES } = options;
+    const { signal = NEVER, maximumBytes = MAXIMUM_OUTPUT_BYTES } = options;
     if ((this.size ?? 0) > maximumBytes) throw this.#tooLarge(maximumBytes);
     const hash = this.sha256 === undefined ? undefined : createHash('sha256');
     const state: DownloadState = {};
@@ -87,7 +96,7 @@ export class JobOutput implements OutputDescription {
       const start = offset;
       let broken: unknown;
       try {
-        for await (const piece of this.#open({ signal, offset, state })) {
+        for await (const piece of await this.#open({ signal, offset, state })) {
           offset += piece.length;
           if (offset > maximumBytes) throw this.#tooLarge(maximumBytes);
           hash?.update(piece);

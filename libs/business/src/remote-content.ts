@@ -1,9 +1,8 @@
 /** Content behind an address: fetched with a check of origin, and resumed only where it is still the same content. */
-import type { Dispatcher } from 'undici';
 
 import { ComfyUIServiceError } from './errors.ts';
-import type { HttpClient } from './http.ts';
-import type { OpenContent, OpenOptions } from './output.ts';
+import type { HttpClient, HttpResponse } from './http.ts';
+import type { OpenContent, OpenOptions, Pieces } from './output.ts';
 
 /** Redirects that are followed for one file. */
 const MAXIMUM_REDIRECTS = 5;
@@ -37,9 +36,9 @@ export interface RemoteFile {
 
 /** Content that is fetched by GET, with Range and If-Range when a broken download goes on. */
 export function remoteContent(options: RemoteContentOptions, file: RemoteFile): OpenContent {
-  return async function* (request) {
+  return async (request) => {
     const response = await open(options, file, request, rangeHeaders(request));
-    yield* body(response, file, request);
+    return body(response, file, request);
   };
 }
 
@@ -47,7 +46,7 @@ export function remoteContent(options: RemoteContentOptions, file: RemoteFile): 
 export function fetchForeign(options: RemoteContentOptions): FetchForeign {
   return async function* (url, signal) {
     try {
-      yield* remoteContent(options, { url, name: url, nodeId: '' })({ signal, offset: 0 });
+      yield* await remoteContent(options, { url, name: url, nodeId: '' })({ signal, offset: 0 });
     } catch (error) {
       signal.throwIfAborted();
       const isOurs = ComfyUIServiceError.isInstance(error);
@@ -66,7 +65,7 @@ async function open(
   file: RemoteFile,
   { signal }: OpenOptions,
   headers: Readonly<Record<string, string>>,
-): Promise<Dispatcher.ResponseData> {
+): Promise<HttpResponse> {
   let url = parsedUrl(file.url, file);
   for (let redirects = 0; redirects <= MAXIMUM_REDIRECTS; redirects += 1) {
     const isOwn = url.origin === options.own?.origin;
@@ -89,8 +88,9 @@ async function open(
 }
 
 function parsedUrl(text: string, file: RemoteFile): URL {
-  if (!URL.canParse(text)) throw untrusted(file, 'cannot be read');
-  return new URL(text);
+  const url = URL.parse(text);
+  if (url === null) throw untrusted(file, 'cannot be read');
+  return url;
 }
 
 function untrusted(file: RemoteFile, why: string): ComfyUIServiceError {
@@ -109,16 +109,17 @@ function rangeHeaders({ offset, state }: OpenOptions): Readonly<Record<string, s
   };
 }
 
-async function* body(
-  response: Dispatcher.ResponseData,
+/** The content behind the offset. */
+async function body(
+  response: HttpResponse,
   file: RemoteFile,
   { offset, state }: OpenOptions,
-): AsyncGenerator<Uint8Array> {
+): Promise<Pieces> {
   const { statusCode } = response;
   // Nothing is left behind the offset: it was the end.
   if (statusCode === 416 && offset > 0) {
     await response.body.dump();
-    return;
+    return [];
   }
   if (statusCode !== 200 && statusCode !== 206) {
     await response.body.dump();
@@ -126,38 +127,36 @@ async function* body(
   }
   const validator = validatorOf(response);
   if (offset > 0 && state?.validator !== undefined && validator !== state.validator) {
-    destroy(response);
+    response.body.destroy();
     throw damaged(file, 'changed while it was downloaded', false);
   }
   if (state !== undefined && validator !== undefined) state.validator = validator;
   const start = statusCode === 206 ? rangeStart(response, offset) : 0;
   if (start === undefined || start > offset) {
-    destroy(response);
+    response.body.destroy();
     throw damaged(file, 'came with another range than the one that was asked for', true);
   }
   // A server that passes over Range sends all of it again.
-  let skip = offset - start;
-  for await (const piece of response.body) {
-    if (!Buffer.isBuffer(piece)) continue;
+  return start === offset ? response.body : after(offset - start, response.body);
+}
+
+async function* after(bytes: number, pieces: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array> {
+  let skip = bytes;
+  for await (const piece of pieces) {
     if (skip < piece.length) yield piece.subarray(skip);
     skip = Math.max(0, skip - piece.length);
   }
 }
 
-function destroy({ body: stream }: Dispatcher.ResponseData): void {
-  stream.on('error', () => undefined);
-  stream.destroy();
-}
-
 /** A strong ETag, or the date of the last change; a weak ETag does not promise the same bytes. */
-function validatorOf({ headers }: Dispatcher.ResponseData): string | undefined {
+function validatorOf({ headers }: HttpResponse): string | undefined {
   const { etag, 'last-modified': modified } = headers;
   if (typeof etag === 'string' && !etag.startsWith('W/')) return etag;
   return typeof modified === 'string' ? modified : undefined;
 }
 
 /** Where a partial answer begins; one that does not say is what was asked for. */
-function rangeStart({ headers }: Dispatcher.ResponseData, asked: number): number | undefined {
+function rangeStart({ headers }: HttpResponse, asked: number): number | undefined {
   const range = headers['content-range'];
   if (range === undefined) return asked;
   const start = typeof range === 'string' ? /^bytes (\d+)-/.exec(range)?.[1] : undefined;

@@ -4,7 +4,6 @@
  */
 import type { Json } from '@ryla/workflow';
 import { createParser } from 'eventsource-parser';
-import type { Dispatcher } from 'undici';
 import { z } from 'zod';
 
 import type { Adapter, AdapterEvent, CallOptions, ProviderRef } from '../adapter.ts';
@@ -16,6 +15,7 @@ import {
   excerpt,
   type HttpClient,
   type HttpRequest,
+  type HttpResponse,
   readJson,
   readText,
   retryAfter,
@@ -81,6 +81,8 @@ const job = z.object({
   metrics: z.record(z.string(), z.number().nullable()).nullish(),
 });
 const rylaJob = z.object({ job });
+/** All that is needed of the answer to a submission. */
+const submitted = z.object({ id: z.string() });
 const asset = z.object({ id: z.string(), expires_at: z.string().nullish() });
 const errorEnvelope = z.object({
   error: z.object({ code: z.string(), message: z.string(), details: z.unknown().optional() }),
@@ -141,7 +143,7 @@ export function comfyApi(options: ComfyApiOptions): Adapter {
     { signal }: CallOptions,
     body?: HttpRequest['body'],
     headers: Readonly<Record<string, string>> = {},
-  ): Promise<Dispatcher.ResponseData> {
+  ): Promise<HttpResponse> {
     const response = await http.send({
       method,
       url: new URL(path, base),
@@ -153,7 +155,7 @@ export function comfyApi(options: ComfyApiOptions): Adapter {
     throw await refusal(response, now());
   }
 
-  async function readJob(response: Dispatcher.ResponseData): Promise<Job> {
+  async function readJob(response: HttpResponse): Promise<Job> {
     return parsed(job, await readJson(response));
   }
 
@@ -167,11 +169,13 @@ export function comfyApi(options: ComfyApiOptions): Adapter {
         size: description.size_bytes,
         sha256: undefined,
       },
-      remoteContent(remote, {
-        url: new URL(`api/v2/assets/${encodeURIComponent(description.id)}/content`, base).href,
-        name: description.name,
-        nodeId: description.node_id,
-      }),
+      // Most outputs are looked at many times before they are read, if ever.
+      (options) =>
+        remoteContent(remote, {
+          url: new URL(`api/v2/assets/${encodeURIComponent(description.id)}/content`, base).href,
+          name: description.name,
+          nodeId: description.node_id,
+        })(options),
     );
   }
 
@@ -221,8 +225,8 @@ export function comfyApi(options: ComfyApiOptions): Adapter {
         ...(submission.traceparent === undefined ? {} : { traceparent: submission.traceparent }),
       };
       try {
-        const { id } = await readJob(await call('POST', 'api/v2/jobs', callOptions, json, headers));
-        return { id };
+        const answer = await call('POST', 'api/v2/jobs', callOptions, json, headers);
+        return { id: parsed(submitted, await readJson(answer)).id };
       } catch (error) {
         if (!ComfyUIServiceError.isInstance(error) || error.code !== 'invalid_input_file') throw error;
         // The server may have dropped what an earlier job uploaded: the next attempt uploads it again.
@@ -332,7 +336,7 @@ function failureOf(error: z.infer<typeof jobError>): ComfyUIServiceError {
 }
 
 /** Turns an answer that is no success into an error. */
-async function refusal(response: Dispatcher.ResponseData, now: number): Promise<ComfyUIServiceError> {
+async function refusal(response: HttpResponse, now: number): Promise<ComfyUIServiceError> {
   const { statusCode } = response;
   const retryAfterMs = retryAfter(response, now);
   const text = await readText(response, 1 << 20).catch(() => '');

@@ -1,9 +1,8 @@
 /** How ComfyUI says that something is wrong: refused prompts, failed nodes, answers of the proxy in front of it. */
-import type { Dispatcher } from 'undici';
 import { z } from 'zod';
 
 import { ComfyUIServiceError, type ErrorContext } from '../errors.ts';
-import { excerpt, readText, retryAfter } from '../http.ts';
+import { excerpt, type HttpResponse, readText, retryAfter } from '../http.ts';
 
 /** What an exception's type or message holds when the GPU's memory was not enough. */
 const OUT_OF_MEMORY = /out\s?of\s?memory|allocation on device/i;
@@ -63,7 +62,7 @@ export function nodeMessages(found: z.infer<typeof nodeErrors>): string[] {
 }
 
 /** Turns an answer that is no success into an error. */
-export async function refusal(response: Dispatcher.ResponseData, now: number): Promise<ComfyUIServiceError> {
+export async function refusal(response: HttpResponse, now: number): Promise<ComfyUIServiceError> {
   const { statusCode } = response;
   const retryAfterMs = retryAfter(response, now);
   const text = await readText(response, 1 << 20).catch(() => '');

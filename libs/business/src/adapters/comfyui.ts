@@ -3,14 +3,13 @@ import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 
 import type { ApiWorkflow, Json } from '@ryla/workflow';
-import type { Dispatcher } from 'undici';
 import { z } from 'zod';
 
 import type { Adapter, AdapterEvent, CallOptions, ProviderRef } from '../adapter.ts';
 import { AssetCache, untilAborted } from '../asset-cache.ts';
 import { ComfyUIServiceError } from '../errors.ts';
 import { contentOf, contentTypeOf, type FileContent } from '../file-content.ts';
-import { createHttpClient, type HttpClient, type HttpRequest, readJson } from '../http.ts';
+import { createHttpClient, type HttpClient, type HttpRequest, type HttpResponse, readJson } from '../http.ts';
 import { isTerminal, type JobFile, type JobSnapshot, type JobSubmission, NOTHING_KNOWN } from '../job.ts';
 import { LruMap } from '../lru-map.ts';
 import { multipart } from '../multipart.ts';
@@ -148,7 +147,7 @@ export function comfyui(options: ComfyUIOptions): Adapter {
     { signal }: CallOptions,
     body?: HttpRequest['body'],
     headers: Readonly<Record<string, string>> = {},
-  ): Promise<Dispatcher.ResponseData> {
+  ): Promise<HttpResponse> {
     const response = await http.send({
       method,
       url: new URL(route, base),
@@ -160,11 +159,7 @@ export function comfyui(options: ComfyUIOptions): Adapter {
     throw await refusal(response, now());
   }
 
-  const post = async (
-    route: string,
-    json: unknown,
-    callOptions: CallOptions,
-  ): Promise<Dispatcher.ResponseData> =>
+  const post = async (route: string, json: unknown, callOptions: CallOptions): Promise<HttpResponse> =>
     call('POST', route, callOptions, JSON.stringify(json), { 'content-type': 'application/json' });
 
   // -- what is heard -----------------------------------------------------------------------------------------

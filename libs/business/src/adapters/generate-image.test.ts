@@ -13,7 +13,7 @@ import { type HttpStandIn, httpStandIn, json } from '../testing/http-stand-in.ts
 import { greyPng } from '../testing/png.ts';
 import { generateImage, type GenerateImageOptions } from './generate-image.ts';
 
-const signal = AbortSignal.timeout(20_000);
+const signal = AbortSignal.timeout(120_000);
 const picture = greyPng(8, 8);
 const cleanups: (() => PromiseLike<void>)[] = [];
 afterEach(async () => {

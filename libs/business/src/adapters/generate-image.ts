@@ -2,7 +2,6 @@
  * The one-call form of apps that are deployed on Modal already: `POST <url> {workflow_json}` answers with pictures in
  * base64 when the job has ended; Modal cuts the wait at 150 s with a 303 to an address that is asked instead.
  */
-import type { Dispatcher } from 'undici';
 import { z } from 'zod';
 
 import type { Adapter, CallOptions, ProviderRef } from '../adapter.ts';
@@ -10,7 +9,15 @@ import { untilAborted } from '../asset-cache.ts';
 import type { Base64Json } from '../base64-json.ts';
 import { ComfyUIServiceError, type ErrorCode } from '../errors.ts';
 import { contentTypeOf } from '../file-content.ts';
-import { createHttpClient, excerpt, type HttpClient, readBase64Json, readText, retryAfter } from '../http.ts';
+import {
+  createHttpClient,
+  excerpt,
+  type HttpClient,
+  type HttpResponse,
+  readBase64Json,
+  readText,
+  retryAfter,
+} from '../http.ts';
 import { type JobSnapshot, type JobSubmission, NOTHING_KNOWN } from '../job.ts';
 import { LruMap } from '../lru-map.ts';
 import { JobOutput } from '../output.ts';
@@ -105,7 +112,7 @@ export function generateImage(options: GenerateImageOptions): Adapter {
     ended.set(id, snapshot);
   }
 
-  async function send(call: OpenCall, url: URL, body?: string): Promise<Dispatcher.ResponseData> {
+  async function send(call: OpenCall, url: URL, body?: string): Promise<HttpResponse> {
     return http.send({
       method: body === undefined ? 'GET' : 'POST',
       url,
@@ -144,7 +151,7 @@ export function generateImage(options: GenerateImageOptions): Adapter {
     }
   }
 
-  async function take(id: string, call: OpenCall, response: Dispatcher.ResponseData): Promise<void> {
+  async function take(id: string, call: OpenCall, response: HttpResponse): Promise<void> {
     const { statusCode } = response;
     const { location } = response.headers;
     if (statusCode === 303 && typeof location === 'string') {
@@ -296,7 +303,7 @@ function resultLost(cause: unknown): ComfyUIServiceError {
 
 /** Reads an answer that is no success: the end of a job, or the refusal of a request. */
 async function failureOf(
-  response: Dispatcher.ResponseData,
+  response: HttpResponse,
   now: number,
 ): Promise<{ readonly isOfJob: boolean; readonly error: ComfyUIServiceError }> {
   const { statusCode } = response;

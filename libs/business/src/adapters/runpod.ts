@@ -1,6 +1,5 @@
 /** RunPod serverless queue endpoints, with our worker or the community's. Only the wire. */
 import type { OutputKind } from '@ryla/workflow';
-import type { Dispatcher } from 'undici';
 import { z } from 'zod';
 
 import type { Adapter, CallOptions, ProviderRef } from '../adapter.ts';
@@ -12,6 +11,7 @@ import {
   createHttpClient,
   excerpt,
   type HttpClient,
+  type HttpResponse,
   readBase64Json,
   readJson,
   readText,
@@ -176,7 +176,7 @@ export function runpod(options: RunPodOptions): Adapter {
     path: string,
     { signal }: CallOptions,
     body?: string,
-  ): Promise<Dispatcher.ResponseData> {
+  ): Promise<HttpResponse> {
     const response = await http.send({
       method,
       url: new URL(path, base),
@@ -493,7 +493,7 @@ function codeOf(code: string): ErrorCode {
   return CODES.has(code) ? (code as ErrorCode) : 'backend_error';
 }
 
-async function refusal(response: Dispatcher.ResponseData, now: number): Promise<ComfyUIServiceError> {
+async function refusal(response: HttpResponse, now: number): Promise<ComfyUIServiceError> {
   const { statusCode } = response;
   const retryAfterMs = retryAfter(response, now);
   const text = excerpt(await readText(response, 1 << 20).catch(() => '')) || `status ${statusCode}`;

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 import { memoryJobStore } from '../store/memory-job-store.ts';
 import { ManualClock } from '../testing/manual-clock.ts';
-import { costOf, MODAL_PRICES, parsePriceTable, RUNPOD_PRICES } from './costs.ts';
+import { costOf, dearestCostOf, MODAL_PRICES, parsePriceTable, RUNPOD_PRICES } from './costs.ts';
 import { createSpendLimit, spentIn } from './spend-limit.ts';
 
 describe('what a job costs', () => {
@@ -28,6 +28,16 @@ describe('what a job costs', () => {
 
   it('is unknown for a card that the table does not have', () => {
     expect(costOf(MODAL_PRICES, { gpu: 'RTX 4090', executionMs: 1 })).toBeUndefined();
+  });
+
+  it('is at most that of the dearest card of the provider', () => {
+    expect(dearestCostOf(RUNPOD_PRICES, { executionMs: 1_000 })).toEqual({
+      usd: 0.00116,
+      estimated: false,
+      gpu: null,
+      pricesOf: '2026-11-24',
+    });
+    expect(dearestCostOf({ ...RUNPOD_PRICES, gpus: [] }, { executionMs: 1_000 })).toBeUndefined();
   });
 
   it('goes by the account’s own table where there is one, and a wrong one is refused', () => {

@@ -78,7 +78,7 @@ export interface JobUsage {
  * too, but belongs to no job and is not in it.
  */
 export function costOf(prices: PriceTable, usage: JobUsage): JobCost | undefined {
-  const gpu = findGpu(prices, usage.gpu);
+  const gpu = indexOf(prices).cards.get(bare(usage.gpu));
   if (gpu === undefined) return undefined;
   const billedMs = usage.executionMs + (prices.coldStartBilled ? (usage.coldStartMs ?? 0) : 0);
   const perSecond =
@@ -94,9 +94,38 @@ export function costOf(prices: PriceTable, usage: JobUsage): JobCost | undefined
   };
 }
 
-function findGpu(prices: PriceTable, name: string): PriceTable['gpus'][number] | undefined {
-  const wanted = bare(name);
-  return prices.gpus.find((gpu) => [gpu.name, ...gpu.aliases].some((known) => bare(known) === wanted));
+/**
+ * What a job costs at most: at the price of the provider's dearest card, for a card that is not known or has no price, so
+ * that no such job passes a spend limit by. `gpu` is `null` in it. Undefined for a table without cards.
+ */
+export function dearestCostOf(prices: PriceTable, usage: Omit<JobUsage, 'gpu'>): JobCost | undefined {
+  const { dearest } = indexOf(prices);
+  const cost = dearest === undefined ? undefined : costOf(prices, { ...usage, gpu: dearest.name });
+  return cost === undefined ? undefined : { ...cost, gpu: null };
+}
+
+type Card = PriceTable['gpus'][number];
+
+interface PriceIndex {
+  /** By bare names. */
+  readonly cards: ReadonlyMap<string, Card>;
+  readonly dearest: Card | undefined;
+}
+
+/** A service looks prices up twice for every job. */
+const indexes = new WeakMap<PriceTable, PriceIndex>();
+
+function indexOf(prices: PriceTable): PriceIndex {
+  const known = indexes.get(prices);
+  if (known !== undefined) return known;
+  const names = prices.gpus.flatMap((card) =>
+    [card.name, ...card.aliases].map((name): [string, Card] => [bare(name), card]),
+  );
+  const [dearest] = prices.gpus.toSorted((a, b) => b.perSecond - a.perSecond);
+  // The first of two cards with one name is meant.
+  const index = { cards: new Map(names.reverse()), dearest };
+  indexes.set(prices, index);
+  return index;
 }
 
 /** `NVIDIA GeForce RTX 4090` and `RTX 4090` are one card. */

@@ -8,9 +8,11 @@ export const QUANTILES = [0.1, 0.25, 0.5, 0.75, 0.9, 0.99] as const;
 const LEAST = 5;
 
 interface Executions {
+  /** In a ring. */
   readonly last: number[];
   next: number;
-  quantiles: readonly number[] | undefined;
+  /** The same, ascending. */
+  readonly sorted: number[];
 }
 
 /** How long the last executions of each workflow took. */
@@ -19,25 +21,34 @@ export class ExecutionHistory {
 
   /** Adds executions, oldest first, in milliseconds. */
   record(workflow: string, ...executionMs: readonly number[]): void {
-    const known = this.#workflows.get(workflow) ?? { last: [], next: 0, quantiles: undefined };
+    const known = this.#workflows.get(workflow) ?? { last: [], next: 0, sorted: [] };
     this.#workflows.set(workflow, known);
     for (const milliseconds of executionMs) {
+      const oldest = known.last[known.next];
+      if (oldest !== undefined) known.sorted.splice(placeOf(oldest, known.sorted), 1);
+      known.sorted.splice(placeOf(milliseconds, known.sorted), 0, milliseconds);
       known.last[known.next] = milliseconds;
       known.next = (known.next + 1) % HISTORY_LENGTH;
     }
-    known.quantiles = undefined;
   }
 
   /** Milliseconds at {@link QUANTILES} (nearest rank), ascending; undefined while too little is known. */
   quantiles(workflow: string): readonly number[] | undefined {
     const known = this.#workflows.get(workflow);
     if (known === undefined || known.last.length < LEAST) return undefined;
-    known.quantiles ??= nearestRanks(known.last);
-    return known.quantiles;
+    const { sorted } = known;
+    return QUANTILES.map((quantile) => sorted[Math.max(0, Math.ceil(quantile * sorted.length) - 1)] ?? 0);
   }
 }
 
-function nearestRanks(values: readonly number[]): readonly number[] {
-  const sorted = values.toSorted((a, b) => a - b);
-  return QUANTILES.map((quantile) => sorted[Math.max(0, Math.ceil(quantile * sorted.length) - 1)] ?? 0);
+/** The first place whose value is not less. */
+function placeOf(value: number, sorted: readonly number[]): number {
+  let from = 0;
+  let to = sorted.length;
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if ((sorted[middle] ?? Infinity) < value) from = middle + 1;
+    else to = middle;
+  }
+  return from;
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 import { ComfyUIServiceError } from '../errors.ts';
 
@@ -31,7 +31,7 @@ export function payloadHash({ workflow, files = [], inputs = null }: JobPayload)
     .map(({ name, content }) => ({ name, content }))
     .sort((a, b) => compare(a.name, b.name) || compare(a.content, b.content));
   const text = canonicalJson({ form: FORM, workflow, files: sorted, inputs });
-  return createHash('sha256').update(text).digest('hex');
+  return hash('sha256', text);
 }
 
 /** JSON with sorted keys and nothing between its parts, as RFC 8785 has it. Keys without a value are left out. */
@@ -46,7 +46,7 @@ export function canonicalJson(value: unknown): string {
     case 'object':
       if (value === null) return 'null';
       if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(',')}]`;
-      if (isPlain(value)) return `{${members(value).join(',')}}`;
+      if (isPlain(value)) return members(value);
       break;
     default:
   }
@@ -55,14 +55,18 @@ export function canonicalJson(value: unknown): string {
   });
 }
 
-function members(value: object): string[] {
-  return Object.entries(value)
-    .filter(([, member]) => member !== undefined)
-    .sort(([a], [b]) => compare(a, b))
-    .map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`);
+function members(value: Readonly<Record<string, unknown>>): string {
+  let text = '';
+  // Sorted by UTF-16 code units, as RFC 8785 asks.
+  for (const key of Object.keys(value).sort()) {
+    const member = value[key];
+    if (member !== undefined)
+      text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(member)}`;
+  }
+  return `{${text}}`;
 }
 
-function isPlain(value: object): boolean {
+function isPlain(value: object): value is Readonly<Record<string, unknown>> {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || prototype === Object.prototype;
 }
@@ -71,7 +75,7 @@ function describe(value: unknown): string {
   return typeof value === 'object' ? (value?.constructor.name ?? 'null') : typeof value;
 }
 
-/** By UTF-16 code units, as RFC 8785 asks. */
+/** By UTF-16 code units. */
 function compare(a: string, b: string): number {
   if (a === b) return 0;
   return a < b ? -1 : 1;

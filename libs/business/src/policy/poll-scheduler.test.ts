@@ -60,10 +60,10 @@ function world(
     failed,
     watch(id, options = {}) {
       const listener = {
-        snapshot: ({ status }: JobSnapshot) => {
+        lookedAt: ({ status }: JobSnapshot) => {
           if (status === 'succeeded') noticedAfter.set(id, clock.monotonic() - endpoint.endedAt(id));
         },
-        failed: (error: unknown) => failed.set(id, error),
+        lookFailed: (error: unknown) => failed.set(id, error),
       };
       const known = { workflow: 'w', submittedAgoMs: 0, ...options };
       scheduler.add(id, (signal) => endpoint.status(id, signal), listener, known);
@@ -132,8 +132,8 @@ describe('10,000 jobs in flight on one endpoint', () => {
     for (let job = 0; job < JOBS; job += 1) {
       parts.endpoint.submit(`${job}`);
       parts.scheduler.add(`${job}`, (signal) => parts.endpoint.status(`${job}`, signal), {
-        snapshot: () => undefined,
-        failed: () => undefined,
+        lookedAt: () => undefined,
+        lookFailed: () => undefined,
       });
     }
     await parts.clock.pass(1_500);
@@ -190,7 +190,7 @@ describe('10,000 jobs in flight on one endpoint', () => {
         if (snapshot.status === 'succeeded') parts.noticedAfter.set(`${job}`, 0);
       };
       const fail = (error: unknown): void => void parts.failed.set(`${job}`, error);
-      parts.scheduler.add(`${job}`, look, { snapshot: note, failed: fail });
+      parts.scheduler.add(`${job}`, look, { lookedAt: note, lookFailed: fail });
     }
     parts.clock.setTimer(120_000, () => (parts.endpoint.isDown = true));
     parts.clock.setTimer(720_000, () => (parts.endpoint.isDown = false));
@@ -218,7 +218,7 @@ describe('the order of looks', () => {
     };
     return { clock, scheduler: new PollScheduler(clock, { concurrency: 1, ...options }), looked, look };
   }
-  const listener = { snapshot: () => undefined, failed: () => undefined };
+  const listener = { lookedAt: () => undefined, lookFailed: () => undefined };
 
   it('is webhooks first, then the earliest likely end', async () => {
     const times: Readonly<Record<string, readonly number[]>> = { fast: [2_000], slow: [9_000] };
@@ -265,7 +265,10 @@ describe('the order of looks', () => {
   it('takes what others learnt in place of a look', async () => {
     const { clock, scheduler, looked, look } = slow();
     const heard: JobStatus[] = [];
-    const hear = { snapshot: ({ status }: JobSnapshot) => void heard.push(status), failed: () => undefined };
+    const hear = {
+      lookedAt: ({ status }: JobSnapshot) => void heard.push(status),
+      lookFailed: () => undefined,
+    };
     scheduler.add('a', look('a'), hear, { webhook: true, submittedAgoMs: 0 });
     scheduler.deliver('a', saying('succeeded'));
     expect(heard).toEqual(['succeeded']);

@@ -49,9 +49,9 @@ export interface WatchOptions {
 /** Hears of a job. */
 export interface WatchListener {
   /** Every look's answer; nothing comes after a final one. */
-  readonly snapshot: (snapshot: JobSnapshot) => void;
+  lookedAt(snapshot: JobSnapshot): void;
   /** Looks fail for good, or the scheduler was stopped; nothing comes after it. */
-  readonly failed: (error: unknown) => void;
+  lookFailed(error: unknown): void;
 }
 
 /** Asks the backend for a job, once: retries and rate limit are the scheduler's. */
@@ -60,7 +60,8 @@ export type Look = (signal: AbortSignal) => Promise<JobSnapshot>;
 interface Watch extends HeapEntry {
   readonly id: string;
   readonly look: Look;
-  readonly listeners: Set<WatchListener>;
+  /** Replaced, never changed: it may be walked through. Almost always one, and a set costs as much as all the rest. */
+  listeners: readonly WatchListener[];
   readonly workflow: string | undefined;
   readonly submittedAt: number;
   webhook: boolean;
@@ -117,16 +118,16 @@ export class PollScheduler {
    */
   add(id: string, look: Look, listener: WatchListener, options: WatchOptions = {}): () => void {
     if (this.#stopped.signal.aborted) {
-      listener.failed(this.#stopped.signal.reason);
+      listener.lookFailed(this.#stopped.signal.reason);
       return () => undefined;
     }
     let watch = this.#watches.get(id);
     if (watch === undefined) {
       watch = this.#begin(id, look, options);
-      watch.listeners.add(listener);
+      watch.listeners = [listener];
       this.#due.push(watch);
     } else {
-      watch.listeners.add(listener);
+      watch.listeners = [...watch.listeners, listener];
       // Somebody who cannot count on a webhook listens now.
       if (watch.webhook && options.webhook !== true) {
         watch.webhook = false;
@@ -155,11 +156,11 @@ export class PollScheduler {
       wake = Promise.withResolvers();
     };
     const listener: WatchListener = {
-      snapshot: (snapshot) => {
+      lookedAt: (snapshot) => {
         ready.push(snapshot);
         notify();
       },
-      failed: (error) => {
+      lookFailed: (error) => {
         failure = { error };
         notify();
       },
@@ -217,7 +218,7 @@ export class PollScheduler {
     const watch: Watch = {
       id,
       look,
-      listeners: new Set(),
+      listeners: [],
       workflow: options.workflow,
       submittedAt,
       webhook: options.webhook ?? false,
@@ -250,8 +251,8 @@ export class PollScheduler {
   }
 
   #leave(watch: Watch, listener: WatchListener): void {
-    watch.listeners.delete(listener);
-    if (watch.listeners.size === 0) this.#end(watch);
+    watch.listeners = watch.listeners.filter((other) => other !== listener);
+    if (watch.listeners.length === 0) this.#end(watch);
   }
 
   #end(watch: Watch): void {
@@ -264,7 +265,7 @@ export class PollScheduler {
 
   #fail(watch: Watch, error: unknown): void {
     this.#end(watch);
-    for (const listener of watch.listeners) listener.failed(error);
+    for (const listener of watch.listeners) listener.lookFailed(error);
   }
 
   /** Starts all looks that are due and allowed, and sets the timer for the next one. */
@@ -356,7 +357,7 @@ export class PollScheduler {
       watch.looks += 1;
       if (watch.sinceNotice !== undefined) watch.sinceNotice += 1;
     }
-    for (const listener of watch.listeners) listener.snapshot(snapshot);
+    for (const listener of watch.listeners) listener.lookedAt(snapshot);
   }
 
   #learnError(watch: Watch, error: unknown, permit: Permit): void {

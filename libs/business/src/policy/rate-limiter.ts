@@ -113,19 +113,21 @@ export function createRateLimiter({
   }
 
   function enter(operation: Operation, now: number): Permit {
-    const windows = [own.get(operation), shared].filter((window) => window !== undefined);
-    for (const window of windows) window.enter(now);
+    const window = own.get(operation);
+    window?.enter(now);
+    shared?.enter(now);
     let released = false;
     return {
       release() {
         if (released) return;
         released = true;
         const now = clock.monotonic();
-        for (const window of windows) window.leave(now);
+        window?.leave(now);
+        shared?.leave(now);
         if (queues.size > 0) pump();
       },
       throttled(retryAfterMs) {
-        windows[0]?.throttled(clock.monotonic(), now, retryAfterMs);
+        (window ?? shared)?.throttled(clock.monotonic(), now, retryAfterMs);
       },
     };
   }
@@ -168,6 +170,12 @@ export function createRateLimiter({
       return new Promise((resolve, reject) => {
         signal.throwIfAborted();
         if (closed !== undefined) throw closed;
+        const now = clock.monotonic();
+        // Nobody waits, and it may go: almost always.
+        if (queues.size === 0 && freeAt(operation, 1, now) <= now) {
+          resolve(enter(operation, now));
+          return;
+        }
         const stop = (): void => {
           leaveQueue(waiter);
           waiter.refuse(signal.reason);

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 import { ComfyUIServiceError } from '../errors.ts';
 
@@ -28,10 +28,8 @@ export interface RouteTable {
 
 /** The bucket of a job key (0 to 9,999); stable across processes and releases. */
 export function bucketOf(endpoint: string | undefined, key: string): number {
-  const hash = createHash('sha256')
-    .update(JSON.stringify([endpoint ?? null, key]))
-    .digest();
-  return hash.readUIntBE(0, 6) % BUCKETS;
+  const digest = hash('sha256', JSON.stringify([endpoint ?? null, key]), 'buffer');
+  return digest.readUIntBE(0, 6) % BUCKETS;
 }
 
 /**
@@ -90,6 +88,8 @@ export interface Routes {
 interface Compiled {
   readonly route: Route;
   readonly assigned: Uint16Array;
+  /** What all jobs get where only one backend has a share; undefined where the bucket decides. */
+  readonly always: readonly string[] | undefined;
 }
 
 /** Holds routes. */
@@ -101,7 +101,7 @@ export function createRoutes(initial: RouteTable): Routes {
   const routes: Routes = {
     backendsFor(endpoint, key) {
       const of = (endpoint === undefined ? undefined : compiled.endpoints.get(endpoint)) ?? compiled.default;
-      return tryOrder(of.route, of.assigned[bucketOf(endpoint, key)] ?? 0);
+      return of.always ?? tryOrder(of.route, of.assigned[bucketOf(endpoint, key)] ?? 0);
     },
     get table() {
       return table;
@@ -128,7 +128,11 @@ function compile(table: RouteTable): {
   readonly default: Compiled;
   readonly endpoints: ReadonlyMap<string, Compiled>;
 } {
-  const whole = (route: Route): Compiled => ({ route, assigned: assignBuckets(route) });
+  const whole = (route: Route): Compiled => {
+    const assigned = assignBuckets(route);
+    const isAlone = route.filter(({ weight }) => weight > 0).length === 1;
+    return { route, assigned, always: isAlone ? tryOrder(route, assigned[0] ?? 0) : undefined };
+  };
   const endpoints = Object.entries(table.endpoints ?? {}).map(([name, route]): [string, Compiled] => [
     name,
     whole(route),
@@ -194,7 +198,7 @@ function score(scores: readonly Float64Array[], place: number, bucket: number): 
 
 /** A backend's bid for every bucket: the lowest wins, and the more weight, the lower. */
 function scoresOf(backend: string, weight: number): Float64Array {
-  const seed = createHash('sha256').update(backend).digest().readInt32BE(0);
+  const seed = hash('sha256', backend, 'buffer').readInt32BE(0);
   return Float64Array.from({ length: BUCKETS }, (_, bucket) => {
     const uniform = (mix(seed ^ mix(Math.imul(bucket + 1, 0x9e3779b1))) + 0.5) / 2 ** 32;
     return -Math.log(uniform) / weight;

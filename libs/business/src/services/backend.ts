@@ -79,7 +79,7 @@ export function createBackend({ name, adapter, clock, history, onRetry }: Backen
     ...(adapter.retentionMs === undefined ? {} : { retentionMs: adapter.retentionMs }),
   });
 
-  async function call<T>(
+  function call<T>(
     operation: Operation,
     work: (signal: AbortSignal) => Promise<T>,
     signal: AbortSignal,

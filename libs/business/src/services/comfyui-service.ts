@@ -12,7 +12,7 @@ import {
 } from '@ryla/workflow';
 
 import type { Adapter, BackendHealth } from '../adapter.ts';
-import { ComfyUIServiceError } from '../errors.ts';
+import { ComfyUIServiceError, type ErrorContext } from '../errors.ts';
 import {
   isTerminal,
   type JobEvent,
@@ -24,6 +24,7 @@ import {
 import type { JobOutput } from '../output.ts';
 import { MODAL_PRICES, type PriceTable, RUNPOD_PRICES } from '../policy/costs.ts';
 import { ExecutionHistory } from '../policy/execution-history.ts';
+import { onAbort } from '../policy/on-abort.ts';
 import { createRoutes, type Route, type Routes, type RouteTable } from '../policy/routes.ts';
 import { createSpendLimit, spentIn } from '../policy/spend-limit.ts';
 import { type Clock, reasonOf, systemClock } from '../clock.ts';
@@ -142,6 +143,14 @@ export interface ServiceHealth {
   >;
 }
 
+/** What an endpoint says of its jobs beside the workflow. */
+interface Described {
+  /** Nodes by the names of their outputs. */
+  readonly outputNodes: Readonly<Record<string, string>>;
+  /** The card that it asks for first. */
+  readonly gpu: string | undefined;
+}
+
 type BackendEntry = readonly [string, ServiceHealth['backends'][string]];
 
 /** Runs ComfyUI workflows on whichever backend. */
@@ -210,7 +219,6 @@ export function createComfyUIService<Name extends string>(
     backends.set(name, createBackend({ name, adapter, clock, history, onRetry }));
   }
   const routes = createRoutes(options.routes ?? defaultRoutes(options.defaultBackend, [...backends.keys()]));
-  const gpus = new Map<string, string>();
   const prices = new Map<string, PriceTable>(
     Object.entries({ modal: MODAL_PRICES, runpod: RUNPOD_PRICES, ...options.prices }),
   );
@@ -222,6 +230,8 @@ export function createComfyUIService<Name extends string>(
   const { incomingUrl, incomingSecrets = [], notifyUrl, notifySecrets = [] } = options.webhooks ?? {};
   checkWebhooks(options.webhooks);
   const closed = new AbortController();
+  // One listener for as long as the service lives: adding the first and removing the last costs more than a call.
+  onAbort(closed.signal, () => undefined);
 
   const engine = new JobEngine({
     store,
@@ -231,7 +241,6 @@ export function createComfyUIService<Name extends string>(
     artifacts: options.artifacts,
     restarts: options.restarts ?? 1,
     prices,
-    gpuOf: (endpoint) => (endpoint === null ? undefined : gpus.get(endpoint)),
     webhookUrl: (jobId, attempt) =>
       incomingUrl === undefined || incomingSecrets[0] === undefined
         ? undefined
@@ -284,7 +293,7 @@ export function createComfyUIService<Name extends string>(
 
   async function send<OutputName extends string>(
     submission: Omit<JobSubmission, 'jobId'>,
-    outputNodes: Readonly<Record<string, string>>,
+    { outputNodes, gpu }: Described,
     given: SubmitOptions,
   ): Promise<JobHandle<OutputName>> {
     const signal = signalOf(given.signal);
@@ -299,7 +308,7 @@ export function createComfyUIService<Name extends string>(
         { 'ryla.job': jobId, 'ryla.endpoint': endpoint ?? '', 'ryla.backend': backend },
         async () => {
           const payload = await preparePayload({ workflow, files }, signal);
-          const cost = engine.estimate(endpoint ?? null, backend);
+          const cost = engine.estimate(endpoint ?? null, backend, gpu);
           const reserved =
             endpoint === undefined ? undefined : await spendLimit.reserve(endpoint, cost?.usd ?? 0);
           const traceparent = telemetry.traceparent();
@@ -311,6 +320,7 @@ export function createComfyUIService<Name extends string>(
                 backend,
                 payloadHash: payload.hash,
                 routeKey: given.routeKey ?? null,
+                ...(gpu === undefined ? {} : { gpu }),
                 ...(cost === undefined ? {} : { cost }),
                 ...(traceparent === undefined ? {} : { traceparent }),
                 ...(given.tags === undefined ? {} : { tags: given.tags }),
@@ -365,16 +375,19 @@ export function createComfyUIService<Name extends string>(
     return run;
   }
 
-  function followArrival(run: JobRun, signal: AbortSignal): void {
+  function followArrival(run: JobRun, given: AbortSignal | undefined): void {
     const isHere = run.hasEnded || run.record.providerRef !== null || engine.isSending(run);
-    if (!isHere) void arrived(run, signal).catch(() => undefined);
+    if (!isHere) void arrived(run, signalOf(given)).catch(() => undefined);
   }
 
   function handleOf<OutputName extends string>(
     run: JobRun,
     outputNodes: Readonly<Record<string, string>>,
   ): JobHandle<OutputName> {
-    const reference = referenceOf<OutputName>(run.id, outputNodes, () => Promise.resolve(run));
+    // A run that was let go, because nobody could follow it here, is looked for anew.
+    const find = (): Promise<JobRun> =>
+      run.hasEnded || engine.run(run.id) === run ? Promise.resolve(run) : runOf(run.id);
+    const reference = referenceOf<OutputName>(run.id, outputNodes, find);
     return { ...reference, backend: run.record.backend, endpoint: run.record.endpoint ?? undefined };
   }
 
@@ -388,7 +401,7 @@ export function createComfyUIService<Name extends string>(
     async function* events(given: AbortSignal | undefined): AsyncGenerator<JobEvent, void, undefined> {
       const signal = signalOf(given);
       const run = await find();
-      followArrival(run, signal);
+      followArrival(run, given);
       try {
         yield* run.events(signal);
       } catch (error) {
@@ -396,16 +409,19 @@ export function createComfyUIService<Name extends string>(
       }
     }
 
+    /** One frame, because thousands may wait. */
     async function wait(given: AbortSignal | undefined): Promise<JobRun> {
-      const run = await find();
-      const signal = signalOf(given);
-      followArrival(run, signal);
+      let run: JobRun | undefined;
       try {
-        await run.ended(signal);
+        run = await find();
+        closed.signal.throwIfAborted();
+        followArrival(run, given);
+        // The end of the service is told to every run.
+        await run.ended(given);
+        return run;
       } catch (error) {
-        throw ComfyUIServiceError.isInstance(error) ? error.within(run.context) : error;
+        throw translated(error, run?.context ?? context);
       }
-      return run;
     }
 
     return {
@@ -416,7 +432,7 @@ export function createComfyUIService<Name extends string>(
           return run.ask(signalOf(signal));
         }),
       events: ({ signal } = {}) => events(signal),
-      wait: ({ signal } = {}) => withErrors(context, async () => (await wait(signal)).snapshotNow()),
+      wait: ({ signal } = {}) => wait(signal).then((run) => run.snapshotNow()),
       result: ({ signal } = {}) =>
         withErrors(context, async () => {
           const run = await wait(signal);
@@ -473,15 +489,18 @@ export function createComfyUIService<Name extends string>(
       const applied = withWorkflowErrors(config.name, () =>
         applyInputs(config, workflow, Object.fromEntries(Object.entries(inputs))),
       );
-      const [gpu] = config.gpu;
-      if (gpu !== undefined) gpus.set(config.name, gpu);
       const files = applied.files.map((file) => toJobFile(file, directory));
-      return send({ endpoint: config.name, workflow: applied.workflow, files }, nodesOf(endpoint), given);
+      return send(
+        { endpoint: config.name, workflow: applied.workflow, files },
+        { outputNodes: nodesOf(endpoint), gpu: config.gpu[0] },
+        given,
+      );
     },
     async submitWorkflow({ workflow, files = {} }, given = {}) {
       const checked = withWorkflowErrors(undefined, () => parseApiWorkflow(workflow));
       const jobFiles = Object.entries(files).map(([name, source]): JobFile => ({ name, source }));
-      return send({ endpoint: undefined, workflow: checked, files: jobFiles }, {}, given);
+      const bare = { outputNodes: {}, gpu: undefined };
+      return send({ endpoint: undefined, workflow: checked, files: jobFiles }, bare, given);
     },
     async run(endpoint, inputs, given = {}) {
       const handle = await service.submit(endpoint, inputs, given);
@@ -645,24 +664,25 @@ function withWorkflowErrors<T>(endpoint: string | undefined, work: () => T): T {
 }
 
 /** Errors with all that is known of the job, those of the store included. */
-async function withErrors<T>(
-  context: { readonly jobId?: string; readonly endpoint?: string | undefined; readonly backend?: string },
-  work: () => Promise<T>,
-): Promise<T> {
+async function withErrors<T>(context: ErrorContext, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (ComfyUIServiceError.isInstance(error)) throw error.within(context);
-    if (!JobStoreError.isInstance(error)) throw error;
-    const { code, message, hint, retryable } = error;
-    const known =
-      code === 'idempotency_conflict' || code === 'unknown_job' || code === 'store_unavailable'
-        ? code
-        : code === 'invalid_argument'
-          ? 'invalid_input'
-          : 'store_error';
-    throw new ComfyUIServiceError(known, message, { ...context, hint, retryable, cause: error });
+    throw translated(error, context);
   }
+}
+
+function translated(error: unknown, context: ErrorContext): unknown {
+  if (ComfyUIServiceError.isInstance(error)) return error.within(context);
+  if (!JobStoreError.isInstance(error)) return error;
+  const { code, message, hint, retryable } = error;
+  const known =
+    code === 'idempotency_conflict' || code === 'unknown_job' || code === 'store_unavailable'
+      ? code
+      : code === 'invalid_argument'
+        ? 'invalid_input'
+        : 'store_error';
+  return new ComfyUIServiceError(known, message, { ...context, hint, retryable, cause: error });
 }
 
 function messageOf(error: unknown): string {

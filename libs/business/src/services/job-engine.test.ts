@@ -218,7 +218,7 @@ describe('a machine that dies', () => {
     await using jobs = service({ only }, { store: { ...store, payload } });
     const handle = await jobs.submit(endpoint, {});
     cancel = () => handle.cancel();
-    expect((await handle.wait({ signal: AbortSignal.timeout(4_000) })).status).toBe('failed');
+    expect((await handle.wait({ signal: AbortSignal.timeout(20_000) })).status).toBe('failed');
     expect(only.received).toHaveLength(1);
   });
 
@@ -250,7 +250,7 @@ describe('a service that was killed', () => {
     });
     if (step !== 'intended') {
       const submission = { jobId, endpoint: 'grey', workflow, files: [] };
-      const ref = await adapter.submit(submission, { signal: AbortSignal.timeout(1000) });
+      const ref = await adapter.submit(submission, { signal: AbortSignal.timeout(20_000) });
       if (step === 'submitted')
         await store.update(jobId, job.version, { submission: 'submitted', providerRef: ref });
     }
@@ -435,6 +435,117 @@ describe('money', () => {
     });
     expect(only.received).toHaveLength(1);
   });
+});
+
+describe('money for a card without a price', () => {
+  /** A backend of RunPod's that tells how long a job ran, and nothing of its card. */
+  function billed(): MemoryAdapter {
+    const inner = memory();
+    return {
+      ...inner,
+      provider: 'runpod',
+      async status(ref, options) {
+        const snapshot = await inner.status(ref, options);
+        return { ...snapshot, timings: { queueMs: 1, coldStartMs: 0, executionMs: 10_000 } };
+      },
+    };
+  }
+  const on = (...gpu: string[]): typeof endpoint => ({
+    ...endpoint,
+    config: { ...endpoint.config, gpu: gpu },
+  });
+
+  it('is counted at the provider’s dearest, and so it does not pass a limit by', async () => {
+    const only = billed();
+    await using jobs = service({ only }, { usdPerDay: { grey: 0.01 } });
+    // T4 is not in RunPod's table; H100 is its dearest.
+    expect((await jobs.run(on('T4'), {})).cost).toMatchObject({ usd: 0.0116, gpu: null });
+    await expect(jobs.submit(on('T4'), {})).rejects.toMatchObject({ code: 'spend_limit_reached' });
+    expect(only.received).toHaveLength(1);
+  });
+
+  it('is counted by the endpoint’s card after a restart too', async () => {
+    const first = service({ only: memory({ outcome: { type: 'never' } }) }, { store: await database() });
+    const { id } = await first.submit(on('L40S:2'), {});
+    await first.close();
+    const ended: JobSnapshot = {
+      ...RUNNING,
+      status: 'succeeded',
+      timings: { queueMs: 1, coldStartMs: 0, executionMs: 10_000 },
+    };
+    const only: MemoryAdapter = { ...billed(), status: () => Promise.resolve(ended) };
+    await using second = service({ only }, { store: await database() });
+    await second.recover();
+    expect((await second.job(id).result()).cost).toMatchObject({ usd: 0.0106, gpu: 'L40S' });
+  });
+});
+
+describe('a job that could not be taken up or finished', () => {
+  it('is taken up again in the next round, and whoever waits for it hears its end', async () => {
+    const jobId = randomUUID();
+    const store = memoryJobStore();
+    await store.create({
+      id: jobId,
+      endpoint: 'grey',
+      backend: 'only',
+      payloadHash: 'hash',
+      payload: JSON.stringify({ workflow, files: [] }),
+    });
+    let isDown = true;
+    const back = memory();
+    const flaky: MemoryAdapter = {
+      ...back,
+      lookup: (id, options) =>
+        isDown
+          ? Promise.reject(new ComfyUIServiceError('backend_error', 'no'))
+          : (back.lookup?.(id, options) ?? Promise.resolve(undefined)),
+    };
+    await using second = service({ only: flaky }, { store });
+    await second.recover();
+    const waiting = second.job(jobId).wait();
+    isDown = false;
+    await second.recover();
+    expect((await waiting).status).toBe('succeeded');
+    expect(back.executions(jobId)).toBe(1);
+  });
+
+  it('because the store failed, is finished in the next round', async () => {
+    const inner = memoryJobStore();
+    let isDown = false;
+    const store: JobStore = {
+      ...inner,
+      update: (...change) => (isDown ? Promise.reject(new Error('disk')) : inner.update(...change)),
+    };
+    const only = memory({ outcome: { type: 'succeed' } });
+    await using jobs = service({ only }, { store });
+    const handle = await jobs.submit(endpoint, {});
+    isDown = true;
+    await expect(handle.wait()).rejects.toThrow('disk');
+    isDown = false;
+    await jobs.recover();
+    expect((await handle.wait()).status).toBe('succeeded');
+    expect(only.executions(handle.id)).toBe(1);
+  });
+});
+
+it('a problem that the application’s own function does not survive ends nothing', async () => {
+  const warned: string[] = [];
+  const warn = (warning: Error): void => void warned.push(warning.message);
+  process.on('warning', warn);
+  const store = memoryJobStore();
+  const broken: JobStore = { ...store, renew: () => Promise.reject(new Error('disk')) };
+  await using jobs = service(
+    { only: memory() },
+    {
+      store: broken,
+      onProblem: () => {
+        throw new Error('from onProblem');
+      },
+    },
+  );
+  await jobs.run(endpoint, {});
+  await expect.poll(() => warned).toContain('from onProblem');
+  process.off('warning', warn);
 });
 
 describe('the application', () => {

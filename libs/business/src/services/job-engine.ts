@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { ComfyUIServiceError, type ErrorCode } from '../errors.ts';
 import { isTerminal, type JobSnapshot, type JobSubmission } from '../job.ts';
 import { type ExecutionHistory, QUANTILES } from '../policy/execution-history.ts';
-import { costOf, type JobUsage, type PriceTable } from '../policy/costs.ts';
+import { costOf, dearestCostOf, type JobUsage, type PriceTable } from '../policy/costs.ts';
+import { onAbort } from '../policy/on-abort.ts';
 import type { Clock } from '../clock.ts';
 import { changeJob, type JobChange } from '../store/change-job.ts';
 import { hasEnded, type JobCost, type JobPatch, type JobRecord } from '../store/job-record.ts';
@@ -40,8 +41,6 @@ export interface EngineOptions {
   /** Runs of one job that may follow one that died. */
   readonly restarts: number;
   readonly prices: ReadonlyMap<string, PriceTable>;
-  /** GPU and shape of an endpoint's jobs, for what the backend does not tell. */
-  readonly gpuOf: (endpoint: string | null) => string | undefined;
   /** Address for the backend's webhook of an attempt of a job; undefined without one. */
   readonly webhookUrl: (jobId: string, attempt: number) => string | undefined;
   /** Messages for the application about a job that has ended. */
@@ -66,7 +65,12 @@ export class JobEngine implements RunHost {
   readonly owner = randomUUID();
   readonly #options: EngineOptions;
   readonly #runs = new Map<string, JobRun>();
+  /** What is needed to send a job again and is not, or not yet, in the store. */
   readonly #sendings = new Map<string, Sending>();
+  /** Jobs that are being sent. */
+  readonly #active = new Set<string>();
+  /** Jobs that are held here and that nobody looks after, because taking them up failed. */
+  readonly #leftOver = new Set<string>();
   readonly #closed = new AbortController();
   readonly #background = new Set<Promise<void>>();
   #cancelTimer: (() => void) | undefined;
@@ -74,6 +78,8 @@ export class JobEngine implements RunHost {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.clock = options.clock;
+    // As in the service: the listener stays.
+    onAbort(this.#closed.signal, () => undefined);
     this.#plan();
   }
 
@@ -103,7 +109,7 @@ export class JobEngine implements RunHost {
 
   /** Whether this service is sending the job. */
   isSending(run: JobRun): boolean {
-    return this.#sendings.has(run.id);
+    return this.#active.has(run.id);
   }
 
   /** Takes over what nobody looks after, without anybody waiting for it. */
@@ -135,6 +141,19 @@ export class JobEngine implements RunHost {
    */
   async send(run: JobRun, sending: Sending): Promise<void> {
     this.#sendings.set(run.id, sending);
+    this.#active.add(run.id);
+    try {
+      await this.#sendAlong(run, sending);
+    } catch (error) {
+      // The store failed in between, for instance: it is taken up again.
+      if (this.#runs.get(run.id) === run) this.#leftOver.add(run.id);
+      throw error;
+    } finally {
+      this.#active.delete(run.id);
+    }
+  }
+
+  async #sendAlong(run: JobRun, sending: Sending): Promise<void> {
     const signal = this.#closed.signal;
     const [first = run.record.backend, ...others] = sending.backends;
     let failure: unknown;
@@ -274,6 +293,12 @@ export class JobEngine implements RunHost {
     await this.#letGo(run, known ?? error);
   }
 
+  notTakenIn(run: JobRun): void {
+    if (this.#runs.get(run.id) !== run) return;
+    run.unfollow();
+    this.#leftOver.add(run.id);
+  }
+
   /** The job may be well: whoever waits must know, and it is looked at anew when it is adopted the next time. */
   async #letGo(run: JobRun, error: unknown): Promise<void> {
     this.#forget(run);
@@ -298,13 +323,22 @@ export class JobEngine implements RunHost {
     const attempt = run.record.attempt + 1;
     // Before the job can be seen without a submission: it is this service that sends it.
     this.#sendings.set(run.id, sending);
-    const changed = await this.#change(run, (job) =>
-      job.attempt >= attempt || job.status === 'canceling'
-        ? undefined
-        : {
-            patch: { attempt, submission: 'intended', providerRef: null, status: 'queued', startedAt: null },
-          },
-    );
+    this.#active.add(run.id);
+    const begun = {
+      attempt,
+      submission: 'intended',
+      providerRef: null,
+      status: 'queued',
+      startedAt: null,
+    } as const;
+    let changed = false;
+    try {
+      changed = await this.#change(run, (job) =>
+        job.attempt >= attempt || job.status === 'canceling' ? undefined : { patch: begun },
+      );
+    } finally {
+      if (!changed) this.#active.delete(run.id);
+    }
     if (!changed) {
       this.#sendings.delete(run.id);
       // Somebody canceled it meanwhile: then the run that died was its last.
@@ -325,7 +359,8 @@ export class JobEngine implements RunHost {
     const kept = status === 'succeeded' ? await this.#keep(run, snapshot) : [];
     const retentionMs = run.backend.adapter.retentionMs;
     const { executionMs, coldStartMs } = snapshot.timings;
-    const cost = this.#cost(run.record, { gpu: snapshot.gpu, executionMs, coldStartMs });
+    const gpu = snapshot.gpu ?? run.record.gpu ?? undefined;
+    const cost = this.#cost(run.record.backend, { gpu, executionMs, coldStartMs });
     await this.#end(
       run,
       {
@@ -362,25 +397,27 @@ export class JobEngine implements RunHost {
   }
 
   /** A guess at what a job will cost: as long as half of the last ones; undefined while too little is known. */
-  estimate(endpoint: string | null, backend: string): JobCost | undefined {
+  estimate(endpoint: string | null, backend: string, gpu: string | undefined): JobCost | undefined {
     const quantiles = this.#options.history.quantiles(historyKey({ endpoint, backend }));
     const executionMs = quantiles?.[QUANTILES.indexOf(0.5)];
-    return this.#cost({ endpoint, backend }, { executionMs: executionMs ?? null, estimated: true });
+    return this.#cost(backend, { gpu, executionMs: executionMs ?? null, estimated: true });
   }
 
   #cost(
-    { endpoint, backend }: Pick<JobRecord, 'endpoint' | 'backend'>,
+    backend: string,
     usage: Pick<JobUsage, 'coldStartMs' | 'estimated'> & {
       readonly executionMs: number | null;
-      readonly gpu?: string | undefined;
+      readonly gpu: string | undefined;
     },
   ): JobCost | undefined {
     const provider = this.backend(backend).adapter.provider;
     const prices = provider === undefined ? undefined : this.#options.prices.get(provider);
-    const gpu = usage.gpu ?? this.#options.gpuOf(endpoint);
     const { executionMs } = usage;
-    if (prices === undefined || gpu === undefined || executionMs === null) return undefined;
-    return costOf(prices, { ...usage, gpu, executionMs });
+    if (prices === undefined || executionMs === null) return undefined;
+    // As endpoint.json has it: `H100`, or `H100:2` for two.
+    const [gpu = '', count = '1'] = (usage.gpu ?? '').split(':');
+    const used = { ...usage, gpu, gpuCount: Number(count), executionMs };
+    return costOf(prices, used) ?? dearestCostOf(prices, used);
   }
 
   /** Stores the end; whoever was quicker is right. */
@@ -421,6 +458,7 @@ export class JobEngine implements RunHost {
   #forget(run: JobRun): void {
     this.#runs.delete(run.id);
     this.#sendings.delete(run.id);
+    this.#leftOver.delete(run.id);
   }
 
   async #sendingOf(run: JobRun): Promise<Sending | undefined> {
@@ -436,6 +474,7 @@ export class JobEngine implements RunHost {
   /** Renews what this service holds, and takes over what nobody holds. */
   async maintain(): Promise<void> {
     const lease = { owner: this.owner, ms: LEASE.ms };
+    await this.#releaseLeftOver();
     await this.store.renew(lease);
     for (let found; found === undefined || found.length === ADOPT_AT_ONCE;) {
       found = await this.store.claim(lease, ADOPT_AT_ONCE);
@@ -443,7 +482,24 @@ export class JobEngine implements RunHost {
     }
   }
 
+  /** What could not be taken up may be claimed again, here too: once every round, however soon it fails. */
+  async #releaseLeftOver(): Promise<void> {
+    const ids = [...this.#leftOver];
+    const idle = ids.filter((id) => !this.#active.has(id) && this.#runs.get(id)?.isFollowed !== true);
+    if (idle.length > 0) await this.store.release(this.owner, idle);
+    for (const id of ids) this.#leftOver.delete(id);
+  }
+
   async #adopt(record: JobRecord): Promise<void> {
+    try {
+      await this.#takeUp(record);
+    } catch (error) {
+      this.#leftOver.add(record.id);
+      throw error;
+    }
+  }
+
+  async #takeUp(record: JobRecord): Promise<void> {
     if (!this.#options.backends.has(record.backend)) {
       this.#options.telemetry.problem('unknown_backend', record.id, new Error(record.backend));
       return;

@@ -3,12 +3,16 @@ import { ComfyUIServiceError, type ErrorContext } from '../errors.ts';
 import { isTerminal, type JobEvent, type JobSnapshot } from '../job.ts';
 import type { JobOutput } from '../output.ts';
 import { onAbort } from '../policy/on-abort.ts';
+import type { WatchListener } from '../policy/poll-scheduler.ts';
 import { backoff } from '../policy/retry-policy.ts';
 import { type Clock, reasonOf } from '../clock.ts';
 import { type JobRecord, hasEnded } from '../store/job-record.ts';
 import type { Backend } from './backend.ts';
 import { failureOf, storedSnapshot, toJobStatus } from './stored-job.ts';
 import { Told } from './told.ts';
+
+const DONE = Promise.resolve();
+const NOBODY: readonly Waiter[] = [];
 
 /** Milliseconds under which an event stream counts as brief, so that the next one is opened later. */
 const BRIEF_STREAM_MS = 5_000;
@@ -24,6 +28,12 @@ type Fact =
   | { readonly type: 'ended' }
   | { readonly type: 'failed'; readonly error: unknown };
 
+/** Who waits for the end. */
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
 /** What a run needs of the service. */
 export interface RunHost {
   readonly clock: Clock;
@@ -31,13 +41,17 @@ export interface RunHost {
   learn(run: JobRun, snapshot: JobSnapshot): Promise<void>;
   /** The job cannot be followed any more, for this reason. */
   lose(run: JobRun, error: unknown): Promise<void>;
+  /** What was heard of the job could not be stored: it must be asked for again. */
+  notTakenIn(run: JobRun): void;
 }
 
 /** A job in this service: what is stored, what the backend said last, and who listens. */
-export class JobRun {
+export class JobRun implements WatchListener {
   readonly #host: RunHost;
-  readonly #listeners = new Set<(fact: Fact) => void>();
-  #work: Promise<void> = Promise.resolve();
+  // Thousands of jobs may be in flight: what not every job needs is made when it is needed.
+  #listeners: Set<(fact: Fact) => void> | undefined;
+  #waiters: readonly Waiter[] = NOBODY;
+  #work: Promise<void> = DONE;
   #leave: (() => void) | undefined;
   #stream: AbortController | undefined;
   #backend: Backend;
@@ -85,19 +99,11 @@ export class JobRun {
     this.#backend = backend;
     const ref = this.record.providerRef;
     if (ref === null || this.hasEnded) return;
-    this.#leave = backend.scheduler.add(
-      this.id,
-      (signal) => backend.look(ref, signal),
-      {
-        snapshot: (snapshot) => void this.learn(snapshot),
-        failed: (error) => void this.#enqueue(() => this.#host.lose(this, error)),
-      },
-      {
-        webhook: options.webhook,
-        workflow: historyKey(this.record),
-        ...(options.submittedAgoMs === undefined ? {} : { submittedAgoMs: options.submittedAgoMs }),
-      },
-    );
+    this.#leave = backend.scheduler.add(this.id, (signal) => backend.look(ref, signal), this, {
+      webhook: options.webhook,
+      workflow: historyKey(this.record),
+      ...(options.submittedAgoMs === undefined ? {} : { submittedAgoMs: options.submittedAgoMs }),
+    });
     this.#openStream();
   }
 
@@ -107,6 +113,16 @@ export class JobRun {
     this.#leave = undefined;
     this.#stream?.abort();
     this.#stream = undefined;
+  }
+
+  /** The scheduler's news. */
+  lookedAt(snapshot: JobSnapshot): void {
+    void this.learn(snapshot);
+  }
+
+  /** The scheduler gives up. */
+  lookFailed(error: unknown): void {
+    void this.#enqueue(() => this.#host.lose(this, error));
   }
 
   /** Takes in a snapshot, one after the other; resolves when what follows from it is stored. */
@@ -155,12 +171,22 @@ export class JobRun {
   end(final?: JobSnapshot): void {
     if (final !== undefined) this.snapshot = final;
     this.unfollow();
+    const waiters = this.#waiters;
+    this.#waiters = NOBODY;
+    for (const { resolve } of waiters) resolve();
     this.#emit({ type: 'ended' });
   }
 
   /** Nobody can follow the job here any more; those who wait get the error. */
   failed(error: unknown): void {
     this.unfollow();
+    this.#tellFailure(error);
+  }
+
+  #tellFailure(error: unknown): void {
+    const waiters = this.#waiters;
+    this.#waiters = NOBODY;
+    for (const { reject } of waiters) reject(toError(error));
     this.#emit({ type: 'failed', error });
   }
 
@@ -169,39 +195,51 @@ export class JobRun {
     this.#backend.scheduler.notify(this.id);
   }
 
-  /** Waits for the end; a few hundred bytes each, because thousands of jobs may be waited for. */
-  ended(signal: AbortSignal): Promise<void> {
+  /**
+   * Waits for the end; rejects when nobody can follow the job here any more. A few hundred bytes each, because thousands
+   * of jobs may be waited for.
+   */
+  ended(signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (signal.aborted) {
-        reject(reasonOf(signal));
-        return;
+      if (signal?.aborted === true) reject(reasonOf(signal));
+      else if (this.hasEnded) resolve();
+      else {
+        this.#wait(signal === undefined ? { resolve, reject } : this.#abortable({ resolve, reject }, signal));
+        this.#openStream();
       }
-      if (this.hasEnded) {
-        resolve();
-        return;
-      }
-      const stop = (): void => {
-        forget();
-        this.#unlisten(listener);
-      };
-      const forget = onAbort(signal, () => {
-        stop();
-        reject(reasonOf(signal));
-      });
-      const listener = (fact: Fact): void => {
-        if (fact.type !== 'ended' && fact.type !== 'failed') return;
-        stop();
-        if (fact.type === 'ended') resolve();
-        else reject(toError(fact.error));
-      };
-      this.#listeners.add(listener);
-      this.#openStream();
     });
   }
 
-  #unlisten(listener: (fact: Fact) => void): void {
-    this.#listeners.delete(listener);
-    if (this.#listeners.size > 0) return;
+  #wait(waiter: Waiter): void {
+    this.#waiters = this.#waiters === NOBODY ? [waiter] : [...this.#waiters, waiter];
+  }
+
+  #abortable({ resolve, reject }: Waiter, signal: AbortSignal): Waiter {
+    const forget = onAbort(signal, () => {
+      forget();
+      this.#waiters = this.#waiters.filter((other) => other !== waiter);
+      this.#closeStreamOfNobody();
+      reject(reasonOf(signal));
+    });
+    const waiter: Waiter = {
+      resolve: () => {
+        forget();
+        resolve();
+      },
+      reject: (error) => {
+        forget();
+        reject(error);
+      },
+    };
+    return waiter;
+  }
+
+  get #isHeard(): boolean {
+    return this.#waiters.length > 0 || (this.#listeners?.size ?? 0) > 0;
+  }
+
+  #closeStreamOfNobody(): void {
+    if (this.#isHeard) return;
     this.#stream?.abort();
     this.#stream = undefined;
   }
@@ -220,6 +258,7 @@ export class JobRun {
       notify();
     };
     signal.throwIfAborted();
+    this.#listeners ??= new Set();
     this.#listeners.add(listener);
     const forget = onAbort(signal, notify);
     this.#openStream();
@@ -262,24 +301,28 @@ export class JobRun {
       }
     } finally {
       forget();
-      this.#unlisten(listener);
+      this.#listeners.delete(listener);
+      this.#closeStreamOfNobody();
     }
   }
 
   #emit(fact: Fact): void {
-    for (const listener of this.#listeners) listener(fact);
+    for (const listener of this.#listeners ?? []) listener(fact);
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {
     const done = this.#work.then(work);
-    this.#work = done.catch((error: unknown) => this.#emit({ type: 'failed', error }));
+    this.#work = done.catch((error: unknown) => {
+      this.#host.notTakenIn(this);
+      this.#tellFailure(error);
+    });
     return this.#work;
   }
 
   /** Keeps an event stream open while somebody listens, where the backend has one. */
   #openStream(): void {
     const ref = this.record.providerRef;
-    if (this.#stream !== undefined || this.#listeners.size === 0 || this.hasEnded || ref === null) return;
+    if (this.#stream !== undefined || !this.#isHeard || this.hasEnded || ref === null) return;
     if (this.#backend.adapter.events === undefined) return;
     const stop = new AbortController();
     this.#stream = stop;

@@ -1,5 +1,5 @@
 /** Between what is stored of a job and what the service hands out. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 import { ComfyUIServiceError, type ErrorCode, isErrorCode } from '../errors.ts';
 import type { JobSnapshot, JobStatus } from '../job.ts';
@@ -102,7 +102,7 @@ export function mergedTimings(stored: StoredTimings, { timings }: JobSnapshot): 
  */
 export function attemptId(jobId: string, attempt: number): string {
   if (attempt === 1) return jobId;
-  const hex = createHash('sha256').update(`${jobId}/${attempt}`).digest('hex');
+  const hex = hash('sha256', `${jobId}/${attempt}`);
   // A UUID of version 8: made of data of one's own (RFC 9562).
   const variant = ((Number.parseInt(hex.slice(16, 18), 16) & 0x3f) | 0x80).toString(16);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(18, 20)}-${hex.slice(20, 32)}`;

@@ -1,6 +1,9 @@
+import process from 'node:process';
+
 import {
   type Attributes,
   context,
+  isSpanContextValid,
   metrics,
   propagation,
   type Span,
@@ -26,6 +29,18 @@ export interface Telemetry {
   problem(kind: string, jobId: string | undefined, error: unknown): void;
 }
 
+async function inSpan<T>(span: Span, work: (span: Span) => Promise<T>): Promise<T> {
+  try {
+    return await work(span);
+  } catch (error) {
+    span.recordException(error instanceof Error ? error : String(error));
+    span.setStatus({ code: SpanStatusCode.ERROR });
+    throw error;
+  } finally {
+    span.end();
+  }
+}
+
 /** Makes the telemetry of a service. */
 export function createTelemetry(
   onProblem: ((kind: string, jobId: string | undefined, error: unknown) => void) | undefined,
@@ -39,18 +54,12 @@ export function createTelemetry(
   const retries = meter.createCounter('ryla.retries');
   const problems = meter.createCounter('ryla.problems');
   return {
-    submission: (attributes, work) =>
-      tracer.startActiveSpan('ryla.submit', { kind: SpanKind.PRODUCER, attributes }, async (span) => {
-        try {
-          return await work(span);
-        } catch (error) {
-          span.recordException(error instanceof Error ? error : String(error));
-          span.setStatus({ code: SpanStatusCode.ERROR });
-          throw error;
-        } finally {
-          span.end();
-        }
-      }),
+    submission(attributes, work) {
+      const span = tracer.startSpan('ryla.submit', { kind: SpanKind.PRODUCER, attributes });
+      // Nobody traces.
+      if (!isSpanContextValid(span.spanContext())) return work(span);
+      return context.with(trace.setSpan(context.active(), span), () => inSpan(span, work));
+    },
     traceparent() {
       const carrier: Record<string, string> = {};
       propagation.inject(context.active(), carrier);
@@ -70,7 +79,12 @@ export function createTelemetry(
     retried: (backend, operation) => retries.add(1, { 'ryla.backend': backend, 'ryla.operation': operation }),
     problem(kind, jobId, error) {
       problems.add(1, { 'ryla.problem': kind });
-      onProblem?.(kind, jobId, error);
+      try {
+        onProblem?.(kind, jobId, error);
+      } catch (thrown) {
+        // Nobody waits for this: as a rejection it would end the process.
+        process.emitWarning(thrown instanceof Error ? thrown : String(thrown));
+      }
     },
   };
 }

@@ -23,7 +23,10 @@ export interface JobCost {
   readonly usd: number;
   /** Whether it was reckoned before the job ran: such a cost counts towards a spend limit until it is replaced. */
   readonly estimated: boolean;
-  /** The GPU that ran it, as the price table names it. */
+  /**
+   * The GPU that ran it, as the price table names it; `null` where it is not known or the table does not have it: the
+   * provider's dearest card was counted then.
+   */
   readonly gpu: string | null;
   /** Date of the price table, `YYYY-MM-DD`. */
   readonly pricesOf: string | null;
@@ -83,6 +86,8 @@ export interface JobRecord {
   /** When the backend forgets the result. */
   readonly resultExpiresAt: number | null;
   readonly timings: StoredTimings;
+  /** The card that the endpoint asks for, for what the backend does not tell; absent in jobs of older releases. */
+  readonly gpu?: string | null;
   readonly cost: JobCost | null;
   readonly error: StoredError | null;
   readonly outputs: readonly StoredOutput[];
@@ -98,6 +103,7 @@ export interface JobRecord {
 /** A job before it is sent. */
 export interface JobIntent extends Pick<JobRecord, 'id' | 'endpoint' | 'backend' | 'payloadHash'> {
   readonly routeKey?: string | null;
+  readonly gpu?: string | null;
   /** An estimate, for a spend limit. */
   readonly cost?: JobCost | null;
   readonly webhookSecretHash?: string | null;
@@ -112,7 +118,10 @@ export interface JobIntent extends Pick<JobRecord, 'id' | 'endpoint' | 'backend'
 
 /** Changes of a job; fields that are absent stay. What is an object or a list is replaced as a whole. */
 export type JobPatch = Partial<
-  Omit<JobRecord, 'id' | 'version' | 'endpoint' | 'routeKey' | 'payloadHash' | 'createdAt' | 'traceparent'>
+  Omit<
+    JobRecord,
+    'id' | 'version' | 'endpoint' | 'routeKey' | 'payloadHash' | 'createdAt' | 'gpu' | 'traceparent'
+  >
 >;
 
 /** Timings of which nothing is known. */

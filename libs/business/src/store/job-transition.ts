@@ -63,6 +63,7 @@ export function intendedJob(intent: JobIntent, now: number): JobRecord {
     finishedAt: null,
     resultExpiresAt: null,
     timings: UNKNOWN_TIMINGS,
+    gpu: intent.gpu ?? null,
     cost: intent.cost ?? null,
     error: null,
     outputs: [],

@@ -19,7 +19,7 @@ import {
   toCursor,
   toQuantiles,
 } from './query.ts';
-import { encodeRecord, NANO, parseJson, storableText, toJson } from './record-codec.ts';
+import { copyRecord, NANO, parseJson, storableText, toJson } from './record-codec.ts';
 import { storeClosed, unknownJob } from './store-error.ts';
 
 interface Held {
@@ -59,8 +59,8 @@ export function memoryJobStore({ clock = { now: Date.now } }: MemoryJobStoreOpti
     return held === undefined || held.until <= now;
   }
 
-  function stored(job: JobRecord): JobRecord {
-    const { job: kept } = encodeRecord(job);
+  function stored(job: JobRecord, foreign: object): JobRecord {
+    const kept = copyRecord(job, foreign);
     jobs.set(kept.id, kept);
     return kept;
   }
@@ -93,7 +93,7 @@ export function memoryJobStore({ clock = { now: Date.now } }: MemoryJobStoreOpti
           if (known.payloadHash !== intent.payloadHash) throw idempotencyConflict(intent.id);
           return { job: known, created: false };
         }
-        const job = stored(intendedJob(intent, now));
+        const job = stored(intendedJob(intent, now), intent);
         unfinished.add(job.id);
         if (intent.payload !== undefined) payloads.set(job.id, storableText(intent.payload));
         if (lease !== undefined) leases.set(job.id, { owner: lease.owner, until: now + lease.ms });
@@ -107,7 +107,7 @@ export function memoryJobStore({ clock = { now: Date.now } }: MemoryJobStoreOpti
         if (known === undefined) throw unknownJob(id);
         const result = transition(known, version, patch, now);
         if (!result.applied) return result;
-        const job = stored(result.job);
+        const job = stored(result.job, patch);
         if (hasEnded(job)) for (const map of [unfinished, payloads, leases]) map.delete(id);
         for (const delivery of deliveries) enqueue(id, delivery, now);
         return { applied: true, job };

@@ -46,7 +46,7 @@ export class PostgresConnection {
       application_name: 'ryla-job-store',
     });
     // A connection that breaks while nobody uses it: the pool makes another one when it is needed.
-    this.#pool.on('error', () => undefined);
+    this.#pool.on('error', ignore);
   }
 
   /**
@@ -81,6 +81,8 @@ export class PostgresConnection {
     const client = await this.#pool.connect().catch((error: unknown) => {
       throw unavailable(error);
     });
+    // A connection that breaks between two statements fails the next one; without a listener it would end the process.
+    client.on('error', ignore);
     try {
       for (const setting of ['fsync', 'synchronous_commit']) {
         const { rows } = await client.query<{ readonly value: string }>(
@@ -123,6 +125,7 @@ export class PostgresConnection {
       await client.query('ROLLBACK').catch(() => undefined);
       throw unavailable(error);
     } finally {
+      client.off('error', ignore);
       client.release();
     }
   }
@@ -152,6 +155,10 @@ export class PostgresConnection {
   #qualified(text: string): string {
     return text.replaceAll('@', `${this.#schema}.`);
   }
+}
+
+function ignore(): void {
+  // Whoever asks next is told.
 }
 
 function sqlState(error: unknown): string {

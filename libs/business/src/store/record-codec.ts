@@ -2,13 +2,14 @@
 import { z } from 'zod';
 
 import type { JobRecord, JsonValue } from './job-record.ts';
+import { isRecord } from './record-guard.ts';
 import { JobStoreError } from './store-error.ts';
 
 const milliseconds = z.number().nullable();
 const json: z.ZodType<JsonValue> = z.json();
 
-// Loose objects: what a newer release wrote survives a change by this one.
-const record: z.ZodType<JobRecord> = z.looseObject({
+/** The form of a record. Loose objects: what a newer release wrote survives a change by this one. */
+export const recordSchema: z.ZodType<JobRecord> = z.looseObject({
   id: z.string(),
   version: z.number(),
   endpoint: z.string().nullable(),
@@ -31,6 +32,7 @@ const record: z.ZodType<JobRecord> = z.looseObject({
     uploadMs: milliseconds,
     downloadMs: milliseconds,
   }),
+  gpu: z.string().nullable().exactOptional(),
   cost: z
     .looseObject({
       usd: z.number(),
@@ -79,7 +81,8 @@ function storable(_key: string, value: unknown): unknown {
 
 /** A text without NUL and lone surrogates. */
 export function storableText(value: string): string {
-  return value.toWellFormed().replaceAll('\0', '\uFFFD');
+  const text = value.isWellFormed() ? value : value.toWellFormed();
+  return text.includes('\0') ? text.replaceAll('\0', '\uFFFD') : text;
 }
 
 /**
@@ -88,17 +91,45 @@ export function storableText(value: string): string {
  * @throws {JobStoreError} `invalid_argument` where a caller without types gave what no record holds.
  */
 export function encodeRecord(job: JobRecord): { readonly text: string; readonly job: JobRecord } {
+  const text = toJson(withWholeCost(job));
+  return { text, job: checkStorable(JSON.parse(text), job.id) };
+}
+
+/**
+ * A record as {@link encodeRecord} gives it, without its text.
+ *
+ * @param foreign an object whose keys name what the store does not have already: an intent or a patch.
+ * @throws {JobStoreError} as {@link encodeRecord}.
+ */
+export function copyRecord(job: JobRecord, foreign: object): JobRecord {
+  const copy: Record<string, unknown> = { ...withWholeCost(job) };
+  for (const name of Object.keys(foreign)) if (name in copy) copy[name] = storableValue(copy[name]);
+  return checkStorable(copy, job.id);
+}
+
+function storableValue(value: unknown): unknown {
+  if (value === null || typeof value === 'boolean') return value;
+  if (typeof value === 'string') return storableText(value);
+  if (typeof value === 'number') return Number.isFinite(value) ? value : null;
+  if (Array.isArray(value) && value.length === 0) return [];
+  return value === undefined ? undefined : JSON.parse(toJson(value));
+}
+
+/** Costs are kept to {@link NANO}. */
+function withWholeCost(job: JobRecord): JobRecord {
   const { cost } = job;
-  const usd = cost === null ? 0 : Math.round(cost.usd * NANO) / NANO;
-  const text = toJson(cost === null ? job : { ...job, cost: { ...cost, usd } });
-  const checked = record.safeParse(JSON.parse(text));
-  if (!checked.success)
-    throw new JobStoreError(
-      'invalid_argument',
-      `Job ${job.id} cannot be stored like this:\n${z.prettifyError(checked.error)}`,
-      { jobId: job.id, cause: checked.error },
-    );
-  return { text, job: checked.data };
+  return cost === null ? job : { ...job, cost: { ...cost, usd: Math.round(cost.usd * NANO) / NANO } };
+}
+
+function checkStorable(value: unknown, jobId: string): JobRecord {
+  if (isRecord(value)) return value;
+  const checked = recordSchema.safeParse(value);
+  if (checked.success) return checked.data;
+  throw new JobStoreError(
+    'invalid_argument',
+    `Job ${jobId} cannot be stored like this:\n${z.prettifyError(checked.error)}`,
+    { jobId, cause: checked.error },
+  );
 }
 
 /** A record from its JSON. */
@@ -114,7 +145,8 @@ export function decodeRecord(text: string): JobRecord {
 
 /** Checks that a value is a record. */
 export function checkRecord(value: unknown): JobRecord {
-  const checked = record.safeParse(value);
+  if (isRecord(value)) return value;
+  const checked = recordSchema.safeParse(value);
   if (!checked.success)
     throw new JobStoreError(
       'store_corrupt',

@@ -108,6 +108,8 @@ describe('SQLite store', () => {
       }),
     );
     const closed = children.map((child) => once(child, 'close'));
+    // One that died is seen by its missing answer.
+    for (const { stdin } of children) stdin.on('error', () => undefined);
     const answers = children.map((child) => createInterface({ input: child.stdout })[Symbol.asyncIterator]());
     const next = (): Promise<string[]> =>
       Promise.all(answers.map(async (lines) => String((await lines.next()).value)));

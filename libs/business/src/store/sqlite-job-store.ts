@@ -147,6 +147,11 @@ function createStore(database: DatabaseSync, clock: Pick<Clock, 'now'>): JobStor
     ).run(id, jobId, url, storableText(payload), nextAttemptAt, now);
   }
 
+  function tag(number: number | bigint, tags: readonly string[]): void {
+    for (const each of tags)
+      sql('INSERT INTO job_tags VALUES (?, ?) ON CONFLICT DO NOTHING').run(each, number);
+  }
+
   const store: JobStore = {
     create(intent, lease) {
       return checked(() => {
@@ -166,6 +171,7 @@ function createStore(database: DatabaseSync, clock: Pick<Clock, 'now'>): JobStor
             sql('INSERT INTO job_payloads VALUES (?, ?)').run(number, storableText(intent.payload));
           if (lease !== undefined)
             sql('INSERT INTO job_leases VALUES (?, ?, ?)').run(number, lease.owner, now + lease.ms);
+          tag(number, job.tags);
           return { job, created: true };
         });
       });
@@ -187,6 +193,11 @@ function createStore(database: DatabaseSync, clock: Pick<Clock, 'now'>): JobStor
         if (hasEnded(job) && !hasEnded(known)) {
           sql(`DELETE FROM job_leases WHERE job = ${NUMBER}`).run(id);
           sql(`DELETE FROM job_payloads WHERE job = ${NUMBER}`).run(id);
+        }
+        if (patch.tags !== undefined) {
+          const number = Number(sql('SELECT number FROM jobs WHERE id = ?').get(id)?.['number']);
+          sql('DELETE FROM job_tags WHERE job = ?').run(number);
+          tag(number, job.tags);
         }
         for (const delivery of deliveries) enqueue(id, delivery, now);
         return { applied: true, job };
@@ -435,8 +446,7 @@ function conditions(filter: JobFilter): {
     where.add('status IN (SELECT value FROM json_each(?))', JSON.stringify(filter.status));
   if (filter.since !== undefined) where.add('created_at >= ?', filter.since);
   if (filter.until !== undefined) where.add('created_at < ?', filter.until);
-  if (filter.tag !== undefined)
-    where.add("EXISTS (SELECT 1 FROM json_each(record, '$.tags') WHERE value = ?)", filter.tag);
+  if (filter.tag !== undefined) where.add('number IN (SELECT job FROM job_tags WHERE tag = ?)', filter.tag);
   return where;
 }
 

@@ -64,6 +64,15 @@ const STEPS: readonly string[] = [
   CREATE TABLE inbox (id TEXT PRIMARY KEY, received_at INTEGER NOT NULL) STRICT;
   CREATE INDEX inbox_received ON inbox (received_at);
   `,
+  `
+  CREATE TABLE job_tags (
+    tag TEXT NOT NULL,
+    job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+    PRIMARY KEY (tag, job)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX job_tags_job ON job_tags (job);
+  INSERT INTO job_tags SELECT DISTINCT value, number FROM jobs, json_each(record, '$.tags');
+  `,
 ];
 
 /** Brings a file to today's schema. Safe when several processes open it at once. */

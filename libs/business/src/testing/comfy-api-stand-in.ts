@@ -67,6 +67,11 @@ export async function comfyApiStandIn(options: ComfyApiStandInOptions): Promise<
     outputs: outputsOf(job),
     error: job.error ?? null,
     metrics: { queue_ms: 1, cold_start_ms: 0, execution_ms: 2 },
+    urls: {
+      self: `${prefix}/api/v2/jobs/${job.id}`,
+      cancel: `${prefix}/api/v2/jobs/${job.id}/cancel`,
+      events: `${prefix}/api/v2/jobs/${job.id}/events`,
+    },
   });
 
   function take(
@@ -79,7 +84,7 @@ export async function comfyApiStandIn(options: ComfyApiStandInOptions): Promise<
       refuse(422, 'invalid_workflow', { node_errors: { [unknown[0]]: { class_type: 'NoSuchNode' } } });
       return undefined;
     }
-    const id = String(request.headers['ryla-job-id']);
+    const id = String(request.headers['ryla-job-id'] ?? randomUUID());
     if (jobs.has(id)) {
       refuse(422, 'idempotency_key_reuse');
       return undefined;

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 
@@ -111,9 +112,9 @@ export async function comfyuiStandIn(options: ComfyUIStandInOptions): Promise<Co
   }
 
   function take(request: ReceivedRequest, response: ServerResponse): ServerResponse {
-    const { prompt, prompt_id: id } = JSON.parse(request.body.toString()) as {
+    const { prompt, prompt_id: id = randomUUID() } = JSON.parse(request.body.toString()) as {
       prompt: Nodes;
-      prompt_id: string;
+      prompt_id?: string;
     };
     const unknown = Object.entries(prompt).find(([, node]) => node.class_type === 'NoSuchNode')?.[0];
     if (unknown !== undefined) {

@@ -64,6 +64,7 @@ const creation: readonly JobStoreCase[] = [
     async run({ store, other, clock }) {
       const given = intent({
         routeKey: 'customer-7',
+        gpu: 'L40S:2',
         cost: usd(0.02, true),
         webhookSecretHash: 'c0ffee',
         traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
@@ -432,6 +433,24 @@ const queries: readonly JobStoreCase[] = [
       const order = seen.map(({ createdAt, id }) => `${createdAt} ${id}`);
       assert.deepEqual(order, order.toSorted().reverse());
       assert.equal((await store.list({}, { limit: 29 })).next, undefined);
+    },
+  },
+  {
+    name: 'finds jobs by the tags that they have now',
+    async run({ store, other }) {
+      const kept = await create(store, { tags: ['a', 'b', 'a'] });
+      const changed = await create(store, { tags: ['a'] });
+      const tagged = async (tag: string): Promise<string[]> => ids((await other.list({ tag })).jobs).sort();
+      assert.deepEqual(await tagged('a'), [kept.id, changed.id].sort());
+      const renamed = await applied(store, changed, { tags: ['c', 'b'] });
+      assert.deepEqual(await tagged('a'), [kept.id]);
+      assert.deepEqual(await tagged('b'), [kept.id, changed.id].sort());
+      assert.deepEqual(await tagged('c'), [changed.id]);
+      const ended = await applied(store, renamed, { status: 'canceled', finishedAt: 1 });
+      await applied(store, ended, { tags: [] });
+      await store.prune(2);
+      assert.deepEqual(await tagged('c'), []);
+      assert.deepEqual(await tagged('b'), [kept.id]);
     },
   },
   {

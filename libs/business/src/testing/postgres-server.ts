@@ -56,14 +56,18 @@ export async function startPostgres(programs: string): Promise<PostgresServer> {
       ['-D', path.join(folder, 'data'), '-U', 'ryla', '-A', 'trust', '-E', 'UTF8', '--no-sync'],
       { ...options, stdio: ['ignore', 'ignore', 'pipe'] },
     );
-    const complaint = initdb.stderr.setEncoding('utf8').toArray();
-    await once(initdb, 'close');
-    if (initdb.exitCode !== 0) throw new Error(`initdb failed:\n${(await complaint).join('')}`);
+    const [complaint] = await Promise.all([
+      initdb.stderr.setEncoding('utf8').toArray(),
+      once(initdb, 'close'),
+    ]);
+    if (initdb.exitCode !== 0) throw new Error(`initdb failed:\n${complaint.join('')}`);
     const server = spawn('sh', ['-c', UNTIL_THE_PIPE_CLOSES, 'sh', programs, folder], {
       ...options,
       stdio: ['pipe', 'ignore', 'pipe'],
     });
-    const ended = once(server, 'exit');
+    const ended = once(server, 'exit').catch(() => undefined);
+    // A server that has gone already needs no word to go.
+    server.stdin.on('error', () => undefined);
     const log: string[] = [];
     for await (const line of createInterface({ input: server.stderr })) {
       log.push(line);

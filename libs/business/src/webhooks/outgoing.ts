@@ -1,3 +1,5 @@
+import process from 'node:process';
+
 import { isAddress, isPublicAddress } from '../address-guard.ts';
 import { ComfyUIServiceError } from '../errors.ts';
 import { createHttpClient, type HttpClient, retryAfter } from '../http.ts';
@@ -173,7 +175,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
       const answer = await http.send({ method: 'POST', url, headers, body, signal });
       const { statusCode } = answer;
       const asked = retryAfter(answer, clock.now());
-      await answer.body.dump({ limit: ANSWER_BYTES, signal }).catch(() => undefined);
+      await answer.body.dump(ANSWER_BYTES);
       if (statusCode >= 200 && statusCode < 300) return { state: 'delivered' };
       if (statusCode === 410) return { state: 'dead', error: 'status 410: the receiver wants no more' };
       return later(delivery, `status ${statusCode}`, asked);
@@ -223,7 +225,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
         sent += due.length;
         for (const delivery of due) {
           const attempted = attempt(delivery)
-            .catch((error: unknown) => onProblem?.(error))
+            .catch(report)
             .finally(() => underWay.delete(attempted));
           underWay.add(attempted);
         }
@@ -240,8 +242,17 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
     try {
       return await outbox.claimDeliveries(lease, limit);
     } catch (error) {
-      onProblem?.(error);
+      report(error);
       return [];
+    }
+  }
+
+  /** Nobody waits for the sender: what the application's own function throws goes no further. */
+  function report(error: unknown): void {
+    try {
+      onProblem?.(error);
+    } catch (thrown) {
+      process.emitWarning(thrown instanceof Error ? thrown : String(thrown));
     }
   }
 

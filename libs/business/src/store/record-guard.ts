@@ -1,0 +1,127 @@
+/**
+ * Whether a value is a record, by hand: every change of every job is checked, and zod takes 30 times as long for it. What
+ * is refused here goes through the schema of record-codec.ts, which says what is wrong; a property test holds the two
+ * together.
+ */
+import type { JobRecord } from './job-record.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const STATUSES: ReadonlySet<unknown> = new Set([
+  'queued',
+  'running',
+  'canceling',
+  'succeeded',
+  'failed',
+  'canceled',
+  'expired',
+  'lost',
+]);
+const SUBMISSIONS: ReadonlySet<unknown> = new Set(['intended', 'submitted', 'unknown', 'refused']);
+const KINDS: ReadonlySet<unknown> = new Set(['image', 'video', 'audio', 'text', 'file', 'latent']);
+
+/** Whether a value that came out of JSON is a record; fields of newer releases may be there too. */
+export function isRecord(value: unknown): value is JobRecord {
+  if (!isFields(value)) return false;
+  const { providerRef, timings, cost, error, outputs, warnings, tags } = value;
+  return (
+    isText(value['id']) &&
+    isNumber(value['version']) &&
+    isTextOrNull(value['endpoint']) &&
+    isText(value['backend']) &&
+    isTextOrNull(value['routeKey']) &&
+    isText(value['payloadHash']) &&
+    isNumber(value['attempt']) &&
+    SUBMISSIONS.has(value['submission']) &&
+    (providerRef === null || isProviderRef(providerRef)) &&
+    STATUSES.has(value['status']) &&
+    isNumber(value['createdAt']) &&
+    isNumberOrNull(value['submittedAt']) &&
+    isNumberOrNull(value['startedAt']) &&
+    isNumberOrNull(value['finishedAt']) &&
+    isNumberOrNull(value['resultExpiresAt']) &&
+    isTimings(timings) &&
+    (value['gpu'] === undefined || isTextOrNull(value['gpu'])) &&
+    (cost === null || isCost(cost)) &&
+    (error === null || isError(error)) &&
+    Array.isArray(outputs) &&
+    outputs.every(isOutput) &&
+    Array.isArray(warnings) &&
+    warnings.every(isText) &&
+    isTextOrNull(value['webhookSecretHash']) &&
+    isTextOrNull(value['traceparent']) &&
+    Array.isArray(tags) &&
+    tags.every(isText)
+  );
+}
+
+function isProviderRef(value: unknown): boolean {
+  return isFields(value) && Object.values(value).every(isText);
+}
+
+function isTimings(value: unknown): boolean {
+  return (
+    isFields(value) &&
+    isNumberOrNull(value['queueMs']) &&
+    isNumberOrNull(value['coldStartMs']) &&
+    isNumberOrNull(value['executionMs']) &&
+    isNumberOrNull(value['uploadMs']) &&
+    isNumberOrNull(value['downloadMs'])
+  );
+}
+
+function isCost(value: unknown): boolean {
+  return (
+    isFields(value) &&
+    isNumber(value['usd']) &&
+    typeof value['estimated'] === 'boolean' &&
+    isTextOrNull(value['gpu']) &&
+    isTextOrNull(value['pricesOf'])
+  );
+}
+
+function isError(value: unknown): boolean {
+  return (
+    isFields(value) &&
+    isText(value['code']) &&
+    isText(value['message']) &&
+    isTextOrNull(value['nodeId']) &&
+    isTextOrNull(value['classType']) &&
+    isTextOrNull(value['hint']) &&
+    typeof value['retryable'] === 'boolean'
+  );
+}
+
+function isOutput(value: unknown): boolean {
+  return (
+    isFields(value) &&
+    isText(value['nodeId']) &&
+    isText(value['name']) &&
+    KINDS.has(value['kind']) &&
+    isText(value['contentType']) &&
+    isNumberOrNull(value['size']) &&
+    isTextOrNull(value['sha256']) &&
+    // Whatever JSON it is.
+    value['source'] !== undefined
+  );
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string';
+}
+
+function isTextOrNull(value: unknown): boolean {
+  return value === null || typeof value === 'string';
+}
+
+function isNumber(value: unknown): boolean {
+  return typeof value === 'number' && Number.isFinite(value);
+}
+
+function isNumberOrNull(value: unknown): boolean {
+  return value === null || isNumber(value);
+}
