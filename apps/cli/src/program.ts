@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 
 import { addCompletion } from './commands/completion.ts';
+import { addDeployCommands } from './commands/deploy-commands.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addJobCommands } from './commands/job-commands.ts';
 import { addMcp } from './commands/mcp.ts';
@@ -33,6 +34,7 @@ Commands act on the local clouds (npm run clouds) unless --target cloud is given
 Exit codes: 0 done, 1 a job or the command failed, 2 wrong command line, 130 interrupted.`,
     );
   addJobCommands(program);
+  addDeployCommands(program);
   addDoctor(program);
   addWorkflowCommands(program, version());
   addMcp(program, version());

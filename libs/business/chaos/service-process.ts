@@ -15,7 +15,7 @@ const [, , path = '', url = '', mode = 'submit', factor = ''] = process.argv;
 /** Leases run out as much faster: at 100 whatever a killed service held is free within a third of a second. */
 const speed = Number(factor);
 const clock = fastClock(speed, Math.random);
-const store = await sqliteJobStore({ path, clock: { now: () => Date.now() * speed } });
+const store = await sqliteJobStore({ path, clock: { now: () => Math.trunc(Date.now() * speed) } });
 const service = createComfyUIService({
   adapters: {
     runpod: runpod({ apiUrl: `${url}/v2`, endpointId: 'e', apiKey: 'k', claims: true }),

@@ -88,8 +88,8 @@ describe('inference', () => {
       none: { type: 'image' },
     };
     const { targets = {} } = await infer(JSON.stringify({ inputs }));
-    const files = targets['fingerprint']?.inputs?.filter((input) =>
-      String(input).startsWith('{projectRoot}'),
+    const files = targets['fingerprint']?.inputs?.filter(
+      (input) => typeof input === 'string' && input.startsWith('{projectRoot}'),
     );
     expect(files).toEqual([
       '{projectRoot}/endpoint.json',

@@ -1,0 +1,298 @@
+/** RunPod: one serverless endpoint for each endpoint, by plan and apply of libs/runpod-management. */
+import { ComfyUIServiceError, runpod } from '@ryla/business';
+import { type ResolvedConfig, variableName } from '@ryla/business/config';
+import { readLocalClouds } from '@ryla/business/local-clouds';
+import {
+  applyRunpod,
+  createRunPodManagement,
+  deployedEndpoint,
+  type DesiredEndpoint,
+  desiredRunpodEndpoint,
+  type LiveState,
+  MAIN_ENVIRONMENT,
+  OWN_VARIABLES,
+  ownershipOf,
+  planRunpod,
+  planRunpodRemoval,
+  readRunpodEndpoints,
+  readRunpodLive,
+  rollBackRunpod,
+  type RunPodEndpoint,
+  type RunPodManagement,
+  waitForRollout,
+} from '@ryla/runpod-management';
+import { inEnvironment } from '@ryla/workflow';
+
+import type { Cloud, CloudOptions, Deployed, LiveDeployment, Shipment } from './cloud.ts';
+import { type Images, LIVE_IMAGE } from './runpod-images.ts';
+
+/** Variables of an endpoint in which a deployment is recorded, besides those of libs/runpod-management. */
+const RECORD = {
+  commit: 'RYLA_COMMIT',
+  previousImage: 'RYLA_PREVIOUS_IMAGE',
+  previousFingerprint: 'RYLA_PREVIOUS_FINGERPRINT',
+} as const;
+
+/** The variable of libs/runpod-management that a rollback sets back. */
+const FINGERPRINT = OWN_VARIABLES.fingerprint;
+
+/** Options of {@link createRunPodCloud}. */
+export interface RunPodCloudOptions {
+  readonly resolved: ResolvedConfig;
+  /** {@link MAIN_ENVIRONMENT} without it. */
+  readonly environment?: string | undefined;
+  readonly images: Images;
+}
+
+/**
+ * RunPod in one environment.
+ *
+ * @throws {ComfyUIServiceError} `invalid_configuration` where the target cannot be reached as it is set up.
+ */
+export function createRunPodCloud({ resolved, environment, images }: RunPodCloudOptions): Cloud {
+  const account = accountOf(resolved);
+  const client = createRunPodManagement({
+    apiKey: account.apiKey,
+    ...(account.managementUrl === undefined ? {} : { baseUrl: account.managementUrl }),
+  });
+  return new RunPodCloud(client, account, environment ?? MAIN_ENVIRONMENT, images);
+}
+
+interface Account {
+  readonly apiKey: string;
+  readonly apiUrl?: string;
+  readonly managementUrl?: string;
+}
+
+function accountOf(resolved: ResolvedConfig): Account {
+  if (resolved.target === 'local') {
+    const { runpod: local, environment } = readLocalClouds(resolved.root);
+    const managementUrl = environment['RUNPOD_MANAGEMENT_URL'];
+    if (managementUrl === undefined)
+      throw invalid('The local clouds have no RunPod management API.', 'Restart `npm run clouds`.');
+    return { apiKey: local.apiKey, apiUrl: local.apiUrl, managementUrl };
+  }
+  const url = resolved.env['RUNPOD_MANAGEMENT_URL'];
+  if (url !== undefined && url !== '')
+    throw invalid(
+      `--target cloud is a real RunPod account, but RUNPOD_MANAGEMENT_URL leads to ${url}.`,
+      'Unset RUNPOD_MANAGEMENT_URL.',
+    );
+  const name = variableName(resolved, 'runpodApiKey');
+  const apiKey = resolved.env[name] ?? '';
+  if (apiKey === '')
+    throw invalid(
+      `--target cloud needs the environment variable ${name}.`,
+      'docs/deploying.md says where its value comes from.',
+    );
+  return { apiKey };
+}
+
+class RunPodCloud implements Cloud {
+  readonly provider = 'runpod';
+  readonly environment: string;
+  readonly #client: RunPodManagement;
+  readonly #account: Account;
+  readonly #images: Images;
+  #listed: Promise<readonly RunPodEndpoint[]> | undefined;
+
+  constructor(client: RunPodManagement, account: Account, environment: string, images: Images) {
+    this.#client = client;
+    this.#account = account;
+    this.environment = environment;
+    this.#images = images;
+  }
+
+  async managed(): Promise<readonly string[]> {
+    return (await this.#list(false)).flatMap((one) => {
+      const owner = ownershipOf(one);
+      return owner?.environment === this.environment ? [owner.endpoint] : [];
+    });
+  }
+
+  async live(endpoint: string, { anew } = { anew: false }): Promise<LiveDeployment | null> {
+    const found = await this.#find(endpoint, anew);
+    return found === undefined ? null : liveOf(found);
+  }
+
+  /** With the image that is live, so that only what was changed by hand differs. */
+  async drift(shipment: Shipment): Promise<readonly { readonly input: string; readonly why: string }[]> {
+    const { config } = shipment.endpoint;
+    const found = await this.#find(config.name, false);
+    if (found === undefined) return [];
+    const [entry] = planRunpod([this.#desired(shipment, found)], await this.#state(shipment, found)).entries;
+    if (entry?.action !== 'update') return [];
+    return entry.changes
+      .filter(({ field }) => field !== `env.${RECORD.commit}`)
+      .map(({ field, from, to }) => ({ input: field, why: `is ${from} on RunPod, ${to} in the repository` }));
+  }
+
+  async refusal(shipment: Shipment): Promise<string | undefined> {
+    const { name } = shipment.endpoint.config;
+    const found = await this.#find(name, false);
+    const given = this.#images[name];
+    if (given !== undefined && given !== LIVE_IMAGE) return undefined;
+    if (
+      found?.image !== undefined &&
+      (given === LIVE_IMAGE || liveOf(found).fingerprint === shipment.fingerprint)
+    )
+      return undefined;
+    return (
+      `RunPod needs an image of it: build and push one, then give --image ${name}=<registry/name@sha256:…>, or --images <file>.` +
+      (found === undefined
+        ? ''
+        : ` If only settings of endpoint.json changed, --image ${name}=live keeps the image.`)
+    );
+  }
+
+  async deploy(shipment: Shipment, _before: LiveDeployment | null, call: CloudOptions): Promise<Deployed> {
+    const { name } = shipment.endpoint.config;
+    const found = await this.#find(name, true);
+    const desired = this.#desired(shipment, found);
+    const signal = call.signal === undefined ? {} : { signal: call.signal };
+    const plan = planRunpod([desired], await readRunpodLive(this.#client, [desired], signal));
+    const [entry] = (await applyRunpod(plan, this.#client, signal)).entries;
+    this.#listed = undefined;
+    if (entry?.error !== undefined) throw entry.error;
+    const { id } = entry ?? {};
+    if (entry === undefined || id === undefined) throw new Error(`RunPod gave no endpoint for ${name}.`);
+    const undo = async (): Promise<string> => {
+      await rollBackRunpod(entry, this.#client);
+      return entry.outcome === 'created'
+        ? 'deleted: nothing was live before'
+        : 'its former image and settings are back';
+    };
+    try {
+      await waitForRollout(this.#client, id, signal);
+    } catch (cause) {
+      throw new Error(`${messageOf(cause)} (${await undo()})`, { cause });
+    }
+    return {
+      version: await this.#version(id),
+      url: `${this.#account.apiUrl ?? 'https://api.runpod.ai/v2'}/${id}`,
+      adapter: () =>
+        runpod({
+          endpointId: id,
+          apiKey: this.#account.apiKey,
+          ...(this.#account.apiUrl === undefined ? {} : { apiUrl: this.#account.apiUrl }),
+        }),
+      undo,
+    };
+  }
+
+  /** Only to the version before: RunPod keeps no others. */
+  async rollBack(
+    endpoint: string,
+    version: string | undefined,
+    { signal }: CloudOptions,
+  ): Promise<LiveDeployment> {
+    if (version !== undefined)
+      throw invalid(
+        'RunPod keeps only the version before.',
+        `Leave --to away: \`ryla rollback ${endpoint} --provider runpod\`.`,
+      );
+    const found = await this.#find(endpoint, true);
+    if (found === undefined)
+      throw invalid(`${endpoint} is not deployed on RunPod.`, `\`ryla deploy ${endpoint}\` deploys it.`);
+    const image = found.env?.get(RECORD.previousImage);
+    if (image === undefined)
+      throw invalid(`${endpoint} has no earlier image on RunPod.`, 'Deploy an earlier commit instead.');
+    const { [RECORD.commit]: _commit, ...rest } = found.env?.reveal() ?? {};
+    const env = {
+      ...rest,
+      [FINGERPRINT]: rest[RECORD.previousFingerprint] ?? '',
+      [RECORD.previousImage]: found.image ?? '',
+      [RECORD.previousFingerprint]: rest[FINGERPRINT] ?? '',
+    };
+    const call = signal === undefined ? {} : { signal };
+    const made = await this.#client.updateEndpoint(found.id, { image, env }, call);
+    await waitForRollout(this.#client, found.id, call);
+    return { ...liveOf(made), version: await this.#version(found.id) };
+  }
+
+  async remove(endpoint: string, { signal }: CloudOptions): Promise<void> {
+    const live: LiveState = { endpoints: await this.#list(true) };
+    const plan = planRunpodRemoval({ endpoint, environment: this.environment }, live);
+    const report = await applyRunpod(plan, this.#client, signal === undefined ? {} : { signal });
+    this.#listed = undefined;
+    for (const { error } of report.entries) if (error !== undefined) throw error;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client[Symbol.asyncDispose]();
+  }
+
+  #list(anew: boolean): Promise<readonly RunPodEndpoint[]> {
+    if (anew || this.#listed === undefined) this.#listed = readRunpodEndpoints(this.#client);
+    return this.#listed;
+  }
+
+  async #find(endpoint: string, anew: boolean): Promise<RunPodEndpoint | undefined> {
+    const endpoints = await this.#list(anew);
+    const owned = deployedEndpoint({ endpoint, environment: this.environment }, { endpoints });
+    return owned === undefined ? undefined : endpoints.find(({ id }) => id === owned.id);
+  }
+
+  async #state(shipment: Shipment, found: RunPodEndpoint): Promise<LiveState> {
+    return readRunpodLive(this.#client, [this.#desired(shipment, found)]);
+  }
+
+  async #version(id: string): Promise<string | null> {
+    const { endpointVersion, releases } = await this.#client.listReleases(id);
+    const version = endpointVersion ?? releases[0]?.version;
+    return version === null || version === undefined ? null : `v${version}`;
+  }
+
+  /** What shall be: the image that was given, or the live one; what was live before is part of the record. */
+  #desired(shipment: Shipment, found: RunPodEndpoint | undefined): DesiredEndpoint {
+    const { config } = shipment.endpoint;
+    const given = this.#images[config.name];
+    const sameCode = found !== undefined && liveOf(found).fingerprint === shipment.fingerprint;
+    const image = given === undefined || given === LIVE_IMAGE || sameCode ? found?.image : given;
+    const desired = desiredRunpodEndpoint(inEnvironment(config, this.environment), {
+      image: image ?? '',
+      environment: this.environment,
+      fingerprint: shipment.fingerprint,
+    });
+    return { ...desired, env: { ...desired.env, ...recordOf(shipment, found, sameCode) } };
+  }
+}
+
+function recordOf(
+  shipment: Shipment,
+  found: RunPodEndpoint | undefined,
+  sameCode: boolean,
+): Readonly<Record<string, string>> {
+  const kept = (name: string): string | undefined => found?.env?.get(name);
+  const record = sameCode
+    ? {
+        [RECORD.commit]: kept(RECORD.commit),
+        [RECORD.previousImage]: kept(RECORD.previousImage),
+        [RECORD.previousFingerprint]: kept(RECORD.previousFingerprint),
+      }
+    : {
+        [RECORD.commit]: shipment.commit?.slice(0, 7),
+        [RECORD.previousImage]: found?.image,
+        [RECORD.previousFingerprint]: kept(FINGERPRINT),
+      };
+  return Object.fromEntries(
+    Object.entries(record).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
+}
+
+/** The image says which version is live: RunPod counts releases for changes that are none of ours too. */
+function liveOf(found: RunPodEndpoint): LiveDeployment {
+  return {
+    fingerprint: ownershipOf(found)?.fingerprint ?? null,
+    commit: found.env?.get(RECORD.commit) ?? null,
+    version: found.image ?? null,
+  };
+}
+
+function invalid(message: string, hint: string): ComfyUIServiceError {
+  return new ComfyUIServiceError('invalid_configuration', message, { hint });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
