@@ -11,6 +11,9 @@ import { type Ended, ended, repositoryRoot } from '../test-support/live-workspac
 
 const bin = path.join(repositoryRoot, '.venv/bin');
 
+/** Task runners set FORCE_COLOR, which would colour even JSON; rich wraps what is wider than COLUMNS. */
+const PLAIN = { FORCE_COLOR: undefined, NO_COLOR: '1', COLUMNS: '500' };
+
 /** The clouds, in a child process. */
 export class LocalAccount implements AsyncDisposable {
   /** What `local-clouds` printed. */
@@ -69,7 +72,7 @@ export class LocalAccount implements AsyncDisposable {
     return ended(
       spawn(path.join(bin, 'modal'), args, {
         cwd: path.join(root, 'apps/modal'),
-        env: { ...process.env, ...this.state.environment, NO_COLOR: '1', COLUMNS: '500', ...env },
+        env: { ...process.env, ...this.state.environment, ...PLAIN, ...env },
         stdio: ['ignore', 'pipe', 'pipe'],
       }),
     );

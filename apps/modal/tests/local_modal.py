@@ -32,6 +32,7 @@ class LocalModal:
     def modal(self, *arguments: str, cwd: Path = APP, **environ: str) -> subprocess.CompletedProcess[str]:
         """Runs the real `modal` command."""
         env = {**os.environ, **self.document["environment"], "NO_COLOR": "1", **environ}
+        env.pop("FORCE_COLOR", None)  # task runners set it, and rich would colour even JSON
         command = [sys.executable, "-m", "modal", *arguments]
         return subprocess.run(
             command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False

@@ -31,6 +31,7 @@ class Cloud:
 
     def modal(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, **self.document["environment"], "NO_COLOR": "1", **environ}
+        env.pop("FORCE_COLOR", None)  # task runners set it, and rich would colour even JSON
         command = [sys.executable, "-m", "modal", *arguments]
         return subprocess.run(
             command,
