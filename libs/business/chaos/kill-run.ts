@@ -104,7 +104,8 @@ export async function killRun({
 function start(args: readonly string[], options: SpawnOptions = {}) {
   return spawn(process.execPath, ['--conditions=@ryla/source', PROGRAM, ...args], {
     ...options,
-    stdio: ['ignore', 'pipe', 'inherit'],
+    // Its input ends with this process: it does not outlive a run that was broken off.
+    stdio: ['pipe', 'pipe', 'inherit'],
   });
 }
 

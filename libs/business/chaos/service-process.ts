@@ -11,6 +11,11 @@ import { parseApiWorkflow } from '@ryla/workflow';
 import { comfyApi, ComfyUIServiceError, createComfyUIService, runpod, sqliteJobStore } from '../src/index.ts';
 import { fastClock } from './fast-clock.ts';
 
+process.stdin
+  .resume()
+  .once('end', () => process.exit(1))
+  .unref();
+
 const [, , path = '', url = '', mode = 'submit', factor = ''] = process.argv;
 /** Leases run out as much faster: at 100 whatever a killed service held is free within a third of a second. */
 const speed = Number(factor);
