@@ -56,6 +56,7 @@ class Worker:
 
     @modal.method()
     async def sleep(self, seconds):
+        await notes.put.aio("sleeping", True)
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
@@ -140,6 +141,7 @@ def picky(key, number):
 @app.function(
     image=image,
     timeout=1,
+    startup_timeout=60,
     retries=modal.Retries(max_retries=1, initial_delay=0.0, backoff_coefficient=1.0),
 )
 def stuck(key, attempts):
@@ -150,7 +152,7 @@ def stuck(key, attempts):
     return attempt
 
 
-@app.function(image=image, timeout=2, max_containers=1)
+@app.function(image=image, timeout=2, startup_timeout=60, max_containers=1)
 @modal.concurrent(max_inputs=2)
 async def neighbour(key, hangs):
     """One input hangs; one beside it, started later, ends when it may."""

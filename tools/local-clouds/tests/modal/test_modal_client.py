@@ -101,12 +101,11 @@ def test_cancel_reaches_the_running_method(cloud: Cloud) -> None:
     code = """
 import time
 notes = modal.Dict.from_name('sample-notes')
-notes.pop('canceled') if notes.contains('canceled') else None
+notes.clear()
 call = Worker().sleep.spawn(60)
-while not modal.Function.from_name('sample', 'square') or not call.get_call_graph(): time.sleep(0.05)
-time.sleep(1.0)
+while not notes.contains('sleeping'): time.sleep(0.05)
 call.cancel()
-deadline = time.time() + 20
+deadline = time.time() + 60
 while not notes.contains('canceled') and time.time() < deadline: time.sleep(0.05)
 print(notes.get('canceled'))
 """
