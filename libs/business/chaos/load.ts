@@ -1,5 +1,5 @@
 /**
- * `npm run test:load -- [--jobs 10000] [--rate 200] [--semi-space 16]`: so many jobs in flight on one RunPod endpoint with its
+ * `npm run test:load -- [--jobs 10000] [--rate 200] [--large]`: so many jobs in flight on one RunPod endpoint with its
  * real limits; then they end at that rate, each with its webhook. Prints how soon the service noticed, its memory, and every
  * 429.
  */
@@ -9,21 +9,27 @@ import path from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 
+/**
+ * In MiB. V8 gives objects that live for a moment up to 128 otherwise, and lets its heap grow to four times what is alive
+ * before it collects.
+ */
+const SMALL = ['--max-semi-space-size=16', '--max-old-space-size=256'] as const;
+
 const { values } = parseArgs({
   options: {
     jobs: { type: 'string', default: '10000' },
     rate: { type: 'string', default: '200' },
-    'semi-space': { type: 'string', default: '16' },
+    large: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
 if (values.help) {
   console.log(
-    'Usage: npm run test:load -- [--jobs N] [--rate N] [--semi-space MiB]\n\n' +
+    'Usage: npm run test:load -- [--jobs N] [--rate N] [--large]\n\n' +
       'N jobs in flight on one RunPod endpoint with its real limits (1,000 submissions per 10 s: 10,000 take 100 s),\n' +
       'then N completions a second. Ends with exit code 1 after any 429 or lost job.\n\n' +
-      "--semi-space is Node's --max-semi-space-size for the service; 0 leaves it to V8, which then gives objects that live\n" +
-      'for a moment 128 MiB.',
+      `The service runs with ${SMALL.join(' ')}, as in a small container; with --large as much memory\n` +
+      'as V8 likes to take.',
   );
   process.exit(0);
 }
@@ -33,8 +39,8 @@ const PROGRAM = path.join(import.meta.dirname, 'load-service.ts');
 const CACHE = path.resolve(import.meta.dirname, '../../../node_modules/.cache/ryla-load');
 
 async function run(args: readonly string[], options: SpawnOptions): Promise<number> {
-  const semiSpace = values['semi-space'] === '0' ? [] : [`--max-semi-space-size=${values['semi-space']}`];
-  const child = spawn(process.execPath, ['--conditions=@ryla/source', ...semiSpace, PROGRAM, ...args], {
+  const flags = ['--conditions=@ryla/source', ...(values.large ? [] : SMALL)];
+  const child = spawn(process.execPath, [...flags, PROGRAM, ...args], {
     ...options,
     env: { ...process.env, NODE_COMPILE_CACHE: CACHE },
   });
