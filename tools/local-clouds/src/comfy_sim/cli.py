@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -142,9 +143,8 @@ async def _serve(arguments: argparse.Namespace, faults: Faults) -> None:
     delay = faults.value("boot-delay")
     if delay:
         await asyncio.sleep(float(delay))
-    scratch = Path(tempfile.mkdtemp(prefix="comfy-sim-"))
-    try:
-        folders = _folders(arguments, scratch)
+    with _root(arguments) as root:
+        folders = _folders(arguments, root)
         settings = Settings(folders, _pace(arguments, os.environ), faults, list(sys.argv), _log)
         runner = web.AppRunner(Server(settings).application(), access_log=None, shutdown_timeout=1)
         await runner.setup()
@@ -155,13 +155,24 @@ async def _serve(arguments: argparse.Namespace, faults: Faults) -> None:
             _log(f"To see the GUI go to: http://{host}:{port}")
         await stopped.wait()
         await runner.cleanup()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _folders(arguments: argparse.Namespace, scratch: Path) -> Folders:
+@contextlib.contextmanager
+def _root(arguments: argparse.Namespace) -> Iterator[Path]:
+    """Where folders lie that have no option of their own; one that goes with the process, unless it was given."""
+    given = (arguments.input_directory, arguments.output_directory, arguments.temp_directory)
+    if arguments.base_directory is not None:
+        yield arguments.base_directory
+    elif all(given):
+        # Nothing is written below it, so that a killed process leaves nothing.
+        yield Path.cwd()
+    else:
+        with tempfile.TemporaryDirectory(prefix="comfy-sim-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+
+
+def _folders(arguments: argparse.Namespace, root: Path) -> Folders:
     base: Path | None = arguments.base_directory
-    root = base or scratch
     extra = [file for group in arguments.extra_model_paths_config for file in group]
     temp: Path = arguments.temp_directory or root
     folders = Folders(

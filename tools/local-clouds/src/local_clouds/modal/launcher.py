@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,14 +72,16 @@ class Launcher:
         """Starts the process, follows its log, and returns when it has ended."""
         folder = self._folder / "containers" / container.id
         folder.mkdir(parents=True)
-        socket = folder / "s"
-        server = grpclib.server.Server([self._servicer(container)])
-        await server.start(path=str(socket))
-        try:
-            await self._run(container, folder, socket)
-        finally:
-            server.close()
-            shutil.rmtree(folder, ignore_errors=True)
+        # Sockets have short names only, and the state may lie anywhere.
+        with tempfile.TemporaryDirectory(prefix="local-modal-", ignore_cleanup_errors=True) as short:
+            socket = Path(short) / "s"
+            server = grpclib.server.Server([self._servicer(container)])
+            await server.start(path=str(socket))
+            try:
+                await self._run(container, folder, socket)
+            finally:
+                server.close()
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def _run(self, container: Container, folder: Path, socket: Path) -> None:
         function = container.function
@@ -90,14 +93,20 @@ class Launcher:
         volumes = self._volumes(function.definition)
         sandboxed = await self._can_sandbox()
         environment = self._environment(container, rootfs, volumes, sandboxed)
+        # Goes with the container, however that ends.
+        scratch = socket.with_name("tmp")
+        scratch.mkdir()
         environment |= {
+            "TMPDIR": str(scratch),
             "MODAL_SERVER_URL": f"unix://{socket}",
             "MODAL_CONTAINER_ARGUMENTS_PATH": str(arguments),
         }
         command = [str(self._settings.python), "-m", "modal._container_entrypoint"]
         if sandboxed:
             plan = folder / "sandbox.json"
-            plan.write_text(json.dumps(self._plan(folder, rootfs, volumes, command)), encoding="utf-8")
+            plan.write_text(
+                json.dumps(self._plan(folder, rootfs, volumes, command, socket.parent)), encoding="utf-8"
+            )
             command = [str(self._settings.python), str(SANDBOX_SCRIPT), str(plan)]
         container.process = await start_child(command, env=environment, cwd=rootfs / "root")
         self._log(
@@ -241,11 +250,15 @@ class Launcher:
         }
 
     def _plan(
-        self, folder: Path, rootfs: Path, volumes: Mapping[str, tuple[Path, bool]], command: Sequence[str]
+        self,
+        folder: Path,
+        rootfs: Path,
+        volumes: Mapping[str, tuple[Path, bool]],
+        command: Sequence[str],
+        sockets: Path,
     ) -> dict[str, Any]:
-        keep = [
-            str(path) for path in (*self._settings.keep, self._folder, self._settings.python.parent.parent)
-        ]
+        python = self._settings.python.parent.parent
+        keep = [str(path) for path in (*self._settings.keep, self._folder, python, sockets)]
         return {
             "root": str(folder / "newroot"),
             "rootfs": str(rootfs),

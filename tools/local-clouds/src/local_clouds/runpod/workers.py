@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -197,9 +199,16 @@ class WorkerPool:
         task.add_done_callback(self._tasks.discard)
 
     async def _supervise(self, worker: Worker, start_latency: float) -> None:
+        # A container's /tmp goes with it, however it ends.
+        scratch = tempfile.mkdtemp(prefix="local-runpod-worker-")
         try:
             await asyncio.sleep(start_latency)
-            environment = {**os.environ, **self._environment(worker.id), **self.config.env}
+            environment = {
+                **os.environ,
+                "TMPDIR": scratch,
+                **self._environment(worker.id),
+                **self.config.env,
+            }
             cwd = Path(self.config.cwd) if self.config.cwd else None
             worker.process = await start_child(self.config.command, env=environment, cwd=cwd)
             self._log(f"[runpod {self.endpoint_id}] worker {worker.id} started, pid {worker.process.pid}")
@@ -211,6 +220,7 @@ class WorkerPool:
         finally:
             if worker.process is not None:
                 signal_group(worker.process.pid, signal.SIGKILL)
+            shutil.rmtree(scratch, ignore_errors=True)
             self.workers.pop(worker.id, None)
             self._pause_after(worker)
             self._on_exit(worker)
