@@ -16,7 +16,7 @@ const output = {
   id: 'o',
   url: '/o',
 };
-const job = JSON.stringify({ id: 'j', status: 'succeeded', outputs: [output] });
+const job = JSON.stringify({ job: { id: 'j', status: 'succeeded', outputs: [output] } });
 
 // Longer than the client collects its garbage.
 const server = createServer({ keepAliveTimeout: 60_000 }, (incoming, response) => {

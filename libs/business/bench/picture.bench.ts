@@ -25,7 +25,7 @@ type Way = () => Promise<AsyncIterable<unknown>>;
 
 /** Milliseconds and memory by each way. */
 export async function run(): Promise<Result[]> {
-  await using server = await startStandIn('pictures', 'picture-server.ts');
+  await using server = await startStandIn('pictures', { program: 'picture-server.ts' });
   const { url } = server;
   const agent = new Agent();
   const onModal = modal({ baseUrl: url, auth: { type: 'bearer', token: 't' } });

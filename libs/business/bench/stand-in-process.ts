@@ -1,6 +1,6 @@
 /**
- * A stand-in as a process of its own, so that its work is not counted as the client's. Argument: which one. Prints its
- * address, and ends with its standard input.
+ * A stand-in as a process of its own, so that its work is not counted as the client's. Arguments: which one, and by how
+ * many milliseconds its answers are late. Prints its address, and ends with its standard input.
  */
 import process from 'node:process';
 
@@ -11,6 +11,7 @@ import {
   type HttpStandIn,
   runpodStandIn,
 } from '../src/testing/index.ts';
+import { distant } from './distant.ts';
 
 /** Credentials that every stand-in takes. */
 const TOKEN = 'bench';
@@ -24,10 +25,10 @@ const STAND_INS: Readonly<Record<string, () => Promise<HttpStandIn>>> = {
   runpod: () => runpodStandIn({ apiKey: TOKEN, picture }),
 };
 
-const [, , kind = ''] = process.argv;
+const [, , kind = '', delayMs = '0'] = process.argv;
 const standIn = await STAND_INS[kind]?.();
 if (standIn === undefined) throw new Error(`There is no stand-in "${kind}".`);
 setInterval(() => (standIn.received.length = 0), FORGET_MS);
-console.log(standIn.url);
+console.log(delayMs === '0' ? standIn.url : await distant(standIn.url, Number(delayMs)));
 process.stdin.on('end', () => process.exit());
 process.stdin.resume();

@@ -12,14 +12,21 @@ export interface StandIn extends AsyncDisposable {
   readonly url: string;
 }
 
+/** What is started, and how far away it is. */
+export interface StandInOptions {
+  readonly program?: string;
+  /** Milliseconds by which every answer is late. */
+  readonly delayMs?: number;
+}
+
 /** Starts a program of this folder that prints its address and ends with its standard input. */
 export async function startStandIn(
   kind: 'comfy-api' | 'comfyui' | 'runpod' | 'pictures',
-  program = 'stand-in-process.ts',
+  { program = 'stand-in-process.ts', delayMs = 0 }: StandInOptions = {},
 ): Promise<StandIn> {
   const child = spawn(
     process.execPath,
-    ['--conditions=@ryla/source', path.join(import.meta.dirname, program), kind],
+    ['--conditions=@ryla/source', path.join(import.meta.dirname, program), kind, String(delayMs)],
     {
       stdio: ['pipe', 'pipe', 'inherit'],
     },
