@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 
 import { memoryJobStore } from '../src/index.ts';
 import { faultRun } from './fault-run.ts';
-import { MANY_FAULTS, NO_FAULTS } from './faulty-backends.ts';
 import { killRun } from './kill-run.ts';
+import { MANY_FAULTS, NO_FAULTS } from './unreliable-answers.ts';
 
 const seed = Number(process.env['CHAOS_SEED'] ?? Date.now() % 1_000_000);
 

@@ -16,8 +16,9 @@ import {
 import { attemptId } from '../src/services/stored-job.ts';
 import { createWebhookHandler, createWebhookSecret, nodeListener } from '../src/webhooks/index.ts';
 import { fastClock } from './fast-clock.ts';
-import { type FaultRates, faultyBackends } from './faulty-backends.ts';
+import { faultyBackends } from './faulty-backends.ts';
 import { seeded } from './seeded.ts';
+import type { FaultRates } from './unreliable-answers.ts';
 
 /** What a run was told to do. */
 export interface FaultRunOptions {

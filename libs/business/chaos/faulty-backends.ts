@@ -8,61 +8,7 @@ import type { ServerResponse } from 'node:http';
 import { request } from 'undici';
 
 import { type HttpStandIn, httpStandIn, json, type ReceivedRequest } from '../src/testing/http-stand-in.ts';
-
-/** Shares (0 to 1) of requests to which each fault happens. */
-export interface FaultRates {
-  readonly resetBefore: number;
-  readonly resetAfter: number;
-  readonly throttle: number;
-  readonly throttleWithRetryAfter: number;
-  readonly serverErrorBefore: number;
-  readonly serverErrorAfter: number;
-  readonly truncated: number;
-  readonly malformed: number;
-  readonly slowHeaders: number;
-  readonly stalledBody: number;
-  readonly duplicateWebhook: number;
-  readonly lateWebhook: number;
-  readonly lostWebhook: number;
-  /** A worker dies with a job in its hands. */
-  readonly workerLost: number;
-}
-
-/** No fault at all. */
-export const NO_FAULTS: FaultRates = {
-  resetBefore: 0,
-  resetAfter: 0,
-  throttle: 0,
-  throttleWithRetryAfter: 0,
-  serverErrorBefore: 0,
-  serverErrorAfter: 0,
-  truncated: 0,
-  malformed: 0,
-  slowHeaders: 0,
-  stalledBody: 0,
-  duplicateWebhook: 0,
-  lateWebhook: 0,
-  lostWebhook: 0,
-  workerLost: 0,
-};
-
-/** Each fault a few times in a hundred. */
-export const MANY_FAULTS: FaultRates = {
-  resetBefore: 0.03,
-  resetAfter: 0.03,
-  throttle: 0.02,
-  throttleWithRetryAfter: 0.02,
-  serverErrorBefore: 0.02,
-  serverErrorAfter: 0.02,
-  truncated: 0.02,
-  malformed: 0.02,
-  slowHeaders: 0.01,
-  stalledBody: 0.005,
-  duplicateWebhook: 0.1,
-  lateWebhook: 0.1,
-  lostWebhook: 0.1,
-  workerLost: 0.02,
-};
+import { type FaultRates, unreliableAnswers } from './unreliable-answers.ts';
 
 interface BackendJob {
   readonly id: string;
@@ -101,16 +47,10 @@ export async function faultyBackends(options: FaultyBackendsOptions): Promise<Fa
   const claims = new Map<string, BackendJob>();
   const executions = new Map<string, number>();
   const running = new Set<string>();
-  const injected = new Map<string, number>();
+  const network = unreliableAnswers({ random, rates, slowMs });
+  const { strikes, injected } = network;
   let overlaps = 0;
-  let requests = 0;
   let closed = false;
-
-  function strikes(name: keyof FaultRates): boolean {
-    if (random() >= rates[name]) return false;
-    injected.set(name, (injected.get(name) ?? 0) + 1);
-    return true;
-  }
 
   function take(id: string, key: string, webhook: string | undefined): BackendJob {
     const job: BackendJob = { id, key, webhook, status: 'queued', error: undefined };
@@ -167,55 +107,6 @@ export async function faultyBackends(options: FaultyBackendsOptions): Promise<Fa
     }
   }
 
-  function respond(response: ServerResponse, status: number, body: unknown): void {
-    if (strikes('truncated')) {
-      const text = JSON.stringify(body);
-      response.writeHead(status, {
-        'content-type': 'application/json',
-        'content-length': Buffer.byteLength(text),
-      });
-      response.write(text.slice(0, text.length / 2), () => response.destroy());
-      return;
-    }
-    if (strikes('malformed')) {
-      response.writeHead(status, { 'content-type': 'application/json' }).end('<html>502</html>');
-      return;
-    }
-    if (strikes('stalledBody')) {
-      response.writeHead(status, { 'content-type': 'application/json', 'content-length': 1_000 });
-      response.write('{"id":');
-      setTimeout(() => response.destroy(), slowMs).unref();
-      return;
-    }
-    if (strikes('slowHeaders')) {
-      setTimeout(() => json(response, status, body), slowMs).unref();
-      return;
-    }
-    json(response, status, body);
-  }
-
-  /** What the network and the server do before the request is looked at; false when it never is. */
-  function arrives(response: ServerResponse): boolean {
-    requests += 1;
-    if (strikes('resetBefore')) response.destroy();
-    else if (strikes('throttle'))
-      json(response, 429, { error: { code: 'rate_limited', message: 'slow down' } });
-    else if (strikes('throttleWithRetryAfter'))
-      json(response, 429, { error: { code: 'rate_limited', message: 'slow down' } }, { 'retry-after': '1' });
-    else if (strikes('serverErrorBefore'))
-      json(response, 503, { error: { code: 'unavailable', message: 'not now' } });
-    else return true;
-    return false;
-  }
-
-  /** What may happen to an answer after the server has done what was asked. */
-  function answer(response: ServerResponse, status: number, body: unknown): void {
-    if (strikes('resetAfter')) response.destroy();
-    else if (strikes('serverErrorAfter'))
-      json(response, 500, { error: { code: 'internal', message: 'it broke' } });
-    else respond(response, status, body);
-  }
-
   function runpod(received: ReceivedRequest, response: ServerResponse): void {
     const [, operation = '', id = ''] = /\/v2\/e\/([a-z-]+)(?:\/([^?]+))?/.exec(received.path) ?? [];
     if (operation === 'run') {
@@ -224,7 +115,7 @@ export async function faultyBackends(options: FaultyBackendsOptions): Promise<Fa
         readonly webhook?: string;
       };
       const job = take(randomUUID(), input.jobId, webhook);
-      answer(response, 200, { id: job.id, status: 'IN_QUEUE' });
+      network.answer(response, 200, { id: job.id, status: 'IN_QUEUE' });
       return;
     }
     const job = jobs.get(id);
@@ -236,7 +127,7 @@ export async function faultyBackends(options: FaultyBackendsOptions): Promise<Fa
       running.delete(job.key);
       end(job, 'canceled', undefined);
     }
-    answer(response, 200, runpodEnvelope(job));
+    network.answer(response, 200, runpodEnvelope(job));
   }
 
   function comfy(received: ReceivedRequest, response: ServerResponse): void {
@@ -250,7 +141,7 @@ export async function faultyBackends(options: FaultyBackendsOptions): Promise<Fa
       }
       const job = take(key, key, undefined);
       byKey.set(key, job);
-      answer(response, 201, comfyJob(job));
+      network.answer(response, 201, comfyJob(job));
       return;
     }
     const [, id = '', rest = ''] = /\/jobs\/([^/?]+)(\/\w+)?/.exec(received.path) ?? [];
@@ -268,7 +159,11 @@ export async function faultyBackends(options: FaultyBackendsOptions): Promise<Fa
       running.delete(job.key);
       job.status = 'canceled';
     }
-    answer(response, 200, received.path.startsWith('/api/ryla/') ? { job: comfyJob(job) } : comfyJob(job));
+    network.answer(
+      response,
+      200,
+      received.path.startsWith('/api/ryla/') ? { job: comfyJob(job) } : comfyJob(job),
+    );
   }
 
   const standIn = await httpStandIn((received, response) => {
@@ -277,12 +172,12 @@ export async function faultyBackends(options: FaultyBackendsOptions): Promise<Fa
       json(response, 200, {
         executions: Object.fromEntries(executions),
         overlaps,
-        requests,
+        requests: network.requests,
         injected: Object.fromEntries(injected),
       });
       return;
     }
-    if (!arrives(response)) return;
+    if (!network.arrives(response)) return;
     if (received.path.startsWith('/v2/')) runpod(received, response);
     else comfy(received, response);
   });
@@ -294,7 +189,7 @@ export async function faultyBackends(options: FaultyBackendsOptions): Promise<Fa
       return overlaps;
     },
     get requests() {
-      return requests;
+      return network.requests;
     },
     injected,
     async [Symbol.asyncDispose]() {

@@ -9,8 +9,9 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout } from 'node:timers/promises';
 
 import { sqliteJobStore } from '../src/index.ts';
-import { type FaultRates, faultyBackends } from './faulty-backends.ts';
+import { faultyBackends } from './faulty-backends.ts';
 import { seeded } from './seeded.ts';
+import type { FaultRates } from './unreliable-answers.ts';
 
 /** What a run was told to do. */
 export interface KillRunOptions {
@@ -34,6 +35,8 @@ export interface KillRunReport {
   /** Attempts beyond the first, counted in the store. */
   readonly restarts: number;
   readonly statuses: Readonly<Record<string, number>>;
+  /** Jobs that failed, by code. */
+  readonly failed: Readonly<Record<string, number>>;
   /** `ok`, or what SQLite found. */
   readonly integrity: string;
 }
@@ -70,14 +73,16 @@ export async function killRun({
     const store = await sqliteJobStore({ path: file });
     const statuses: Record<string, number> = {};
     const known = new Map<string, string>();
+    const failed: Record<string, number> = {};
     let restarts = 0;
     try {
       for (let cursor: string | undefined; ;) {
         const page = await store.list({}, { cursor, limit: 1_000 });
-        for (const { id, status, attempt } of page.jobs) {
+        for (const { id, status, attempt, error } of page.jobs) {
           known.set(id, status);
           statuses[status] = (statuses[status] ?? 0) + 1;
           restarts += attempt - 1;
+          if (error !== null) failed[error.code] = (failed[error.code] ?? 0) + 1;
         }
         cursor = page.next;
         if (cursor === undefined) break;
@@ -94,6 +99,7 @@ export async function killRun({
       overlaps: backends.overlaps,
       restarts,
       statuses,
+      failed,
       integrity: integrityOf(file),
     };
   } finally {

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import type { Adapter } from './adapter.ts';
 import { modal } from './adapters/modal.ts';
 import { runpod } from './adapters/runpod.ts';
+import { runComfyAdapter, type RunComfyDeployment, runComfyDeployment } from './config-runcomfy.ts';
 import { ComfyUIServiceError } from './errors.ts';
 import { LOCAL_CLOUDS_FILE, localWebUrl, readLocalClouds } from './local-clouds.ts';
 import type { Route, RouteTable } from './policy/routes.ts';
@@ -20,11 +21,19 @@ import {
 import type { JobStore } from './store/job-store.ts';
 import { sqliteJobStore } from './store/sqlite-job-store.ts';
 
+export type { RunComfyDeployment } from './config-runcomfy.ts';
+
 /** Clouds that endpoints can be deployed to. */
 export const PROVIDERS = ['modal', 'runpod'] as const;
 
 /** One of {@link PROVIDERS}. */
 export type Provider = (typeof PROVIDERS)[number];
+
+/** Where an endpoint's jobs may go: those clouds, and RunComfy, which nothing here deploys to. */
+export const BACKENDS = [...PROVIDERS, 'runcomfy'] as const;
+
+/** One of {@link BACKENDS}. */
+export type BackendKind = (typeof BACKENDS)[number];
 
 /** Where a command acts: the clouds on this machine, or real ones. */
 export type Target = 'local' | 'cloud';
@@ -37,18 +46,32 @@ export interface RylaConfig {
   readonly state?: string;
   /** Whether outputs are kept when a job has ended. Default true. */
   readonly keepOutputs?: boolean;
+  /** Deployments on RunComfy by endpoint; endpoints that are absent have none. */
+  readonly runcomfy?: Readonly<Record<string, RunComfyDeployment>>;
   /** Shares of an endpoint's new jobs by provider. Endpoints that are absent go to `defaultProvider`. */
-  readonly routes?: Readonly<Record<string, Partial<Readonly<Record<Provider, number>>>>>;
+  readonly routes?: Readonly<Record<string, Partial<Readonly<Record<BackendKind, number>>>>>;
   /** Provider of endpoints without a route. Default `modal`. */
   readonly defaultProvider?: Provider;
   /** US dollars a day (UTC) by endpoint. */
   readonly usdPerDay?: Readonly<Record<string, number>>;
   /** Runs that may follow one whose machine died. Default 1. */
   readonly restarts?: number;
+  /**
+   * File of the migration, from the root: it decides where the jobs of its endpoints go. Default {@link MIGRATION_FILE} where
+   * there is one; `false` for none.
+   */
+  readonly migration?: string | false;
   /** Names of environment variables that hold what real clouds need; never the values. */
   readonly cloud?: {
     /** Default `MODAL_WORKSPACE`. */
     readonly modalWorkspace?: string;
+    /** Modal environment of the deployments; the default one where it is not set. Default `MODAL_ENVIRONMENT`. */
+    readonly modalEnvironment?: string;
+    /**
+     * What stands for that environment in its web addresses, where it is not the environment's name
+     * (`modal environment list` shows it). Default `MODAL_WEB_SUFFIX`.
+     */
+    readonly modalWebSuffix?: string;
     /** Default `MODAL_PROXY_KEY` and `MODAL_PROXY_SECRET`. */
     readonly modalProxyKey?: string;
     readonly modalProxySecret?: string;
@@ -56,6 +79,8 @@ export interface RylaConfig {
     readonly bearerToken?: string;
     /** Default `RUNPOD_API_KEY`. */
     readonly runpodApiKey?: string;
+    /** Default `RUNCOMFY_API_KEY`. */
+    readonly runcomfyApiKey?: string;
     /** Whether the RunPod endpoints' workers claim jobs (a network volume is mounted). Default false. */
     readonly runpodClaims?: boolean;
   };
@@ -80,22 +105,27 @@ const rylaConfig = z.strictObject({
     .record(
       z.string(),
       z
-        .strictObject({ modal: share, runpod: share })
+        .strictObject({ modal: share, runpod: share, runcomfy: share })
         .refine((shares) => Object.values(shares).some((each) => each !== undefined && each > 0), {
           message: 'at least one provider must have a share above 0',
         }),
     )
     .optional(),
   defaultProvider: z.enum(PROVIDERS).optional(),
+  runcomfy: z.record(z.string(), runComfyDeployment).optional(),
   usdPerDay: z.record(z.string(), z.number().nonnegative()).optional(),
   restarts: z.number().int().nonnegative().optional(),
+  migration: z.union([z.string().min(1), z.literal(false)]).optional(),
   cloud: z
     .strictObject({
       modalWorkspace: variable,
+      modalEnvironment: variable,
+      modalWebSuffix: variable,
       modalProxyKey: variable,
       modalProxySecret: variable,
       bearerToken: variable,
       runpodApiKey: variable,
+      runcomfyApiKey: variable,
       runpodClaims: z.boolean().optional(),
     })
     .optional(),
@@ -117,7 +147,13 @@ export function checkConfig(config: RylaConfig, endpoints: readonly string[]): v
         ({ path: place, message }) => `${place.join('.') || 'configuration'}: ${message}`,
       );
   if (checked.success) {
-    for (const field of ['routes', 'usdPerDay'] as const) {
+    for (const name of Object.keys(config.usdPerDay ?? {})) {
+      if (sharesOf(config, name).runcomfy > 0)
+        problems.push(
+          `usdPerDay.${name}: RunComfy does not tell what a job costs, so that its share would not be limited`,
+        );
+    }
+    for (const field of ['routes', 'usdPerDay', 'runcomfy'] as const) {
       for (const name of Object.keys(config[field] ?? {})) {
         if (!endpoints.includes(name))
           problems.push(
@@ -145,10 +181,13 @@ export interface ResolvedConfig {
 /** Default names of the environment variables of real clouds. */
 export const CLOUD_VARIABLES = {
   modalWorkspace: 'MODAL_WORKSPACE',
+  modalEnvironment: 'MODAL_ENVIRONMENT',
+  modalWebSuffix: 'MODAL_WEB_SUFFIX',
   modalProxyKey: 'MODAL_PROXY_KEY',
   modalProxySecret: 'MODAL_PROXY_SECRET',
   bearerToken: 'RYLA_API_TOKEN',
   runpodApiKey: 'RUNPOD_API_KEY',
+  runcomfyApiKey: 'RUNCOMFY_API_KEY',
 } as const;
 
 /** Folder of the endpoints. */
@@ -161,14 +200,53 @@ export function stateFolder({ root, config, target }: ResolvedConfig): string {
   return path.resolve(root, config.state ?? '.ryla', target);
 }
 
+/** Name of the migration's file at the root of a workspace. */
+export const MIGRATION_FILE = 'ryla.migration.json';
+
+/**
+ * The migration's file; undefined where there is none.
+ *
+ * @throws {ComfyUIServiceError} `invalid_configuration` where the configuration names a file that is not there.
+ */
+export function migrationPath({ root, config }: Pick<ResolvedConfig, 'root' | 'config'>): string | undefined {
+  const { migration } = config;
+  if (migration === false) return undefined;
+  const file = path.resolve(root, migration ?? MIGRATION_FILE);
+  if (existsSync(file)) return file;
+  if (migration === undefined) return undefined;
+  throw new ComfyUIServiceError(
+    'invalid_configuration',
+    `ryla.config.ts names ${file}, which is not there.`,
+    {
+      hint: '`ryla migrate import` writes one; `migration: false` goes without.',
+    },
+  );
+}
+
 /** Name of a deployment as a backend of the service: every endpoint has limits and a breaker of its own. */
-export function backendName(provider: Provider, endpoint: string): string {
+export function backendName(provider: BackendKind, endpoint: string): string {
   return `${provider}:${endpoint}`;
 }
 
+/** The part of an endpoint.json that names its addresses on Modal. */
+export type ModalNaming = Pick<EndpointConfig, 'name'> & {
+  readonly providers: { readonly modal: Pick<EndpointConfig['providers']['modal'], 'label'> };
+};
+
 /** The gateway's pinned label on Modal: see apps/modal/comfyui_app.py. */
-export function gatewayLabel(endpoint: string): string {
-  return `ryla-${endpoint}-api`;
+export function gatewayLabel({ name, providers }: ModalNaming): string {
+  return `${providers.modal.label ?? `ryla-${name}`}-api`;
+}
+
+/** Longest first part of a host name; Modal cuts longer ones and adds a hash of its own. */
+const SUBDOMAIN_LIMIT = 63;
+
+/** What stands for the chosen environment in a Modal workspace's web addresses. `main` has nothing there. */
+function webSuffix(resolved: ResolvedConfig): string {
+  const { env } = resolved;
+  const environment = env[variableName(resolved, 'modalEnvironment')] ?? '';
+  const suffix = env[variableName(resolved, 'modalWebSuffix')] ?? (environment === 'main' ? '' : environment);
+  return suffix === '' ? '' : `-${suffix}`;
 }
 
 /** The target in words, for people who must know where they act. */
@@ -176,7 +254,9 @@ export function describeTarget(resolved: ResolvedConfig): string {
   const { target, root, env } = resolved;
   if (target === 'cloud') {
     const workspace = env[variableName(resolved, 'modalWorkspace')] ?? '';
-    return `cloud (real accounts; jobs cost money; Modal workspace ${workspace || 'not set'})`;
+    const environment = env[variableName(resolved, 'modalEnvironment')] ?? '';
+    const where = `${workspace || 'not set'}${environment === '' ? '' : `, environment ${environment}`}`;
+    return `cloud (real accounts; jobs cost money; Modal workspace ${where})`;
   }
   // What is stored can be read without the clouds; what needs them says that they are not there.
   if (!existsSync(path.join(root, LOCAL_CLOUDS_FILE))) return 'local clouds (not running)';
@@ -197,10 +277,18 @@ export function openStore(resolved: ResolvedConfig): Promise<JobStore> {
   return sqliteJobStore({ path: path.join(stateFolder(resolved), 'jobs.db') });
 }
 
+/** Where jobs of an endpoint can be sent by a configuration: RunComfy only where it has a deployment or a share. */
+export function backendsOf(config: RylaConfig, endpoint: string): readonly BackendKind[] {
+  const onRunComfy = config.runcomfy?.[endpoint] !== undefined || sharesOf(config, endpoint).runcomfy > 0;
+  return onRunComfy ? BACKENDS : PROVIDERS;
+}
+
 /** Shares of an endpoint's new jobs by provider. */
-export function sharesOf(config: RylaConfig, endpoint: string): Readonly<Record<Provider, number>> {
-  const shares = config.routes?.[endpoint] ?? { [config.defaultProvider ?? 'modal']: 1 };
-  return { modal: shares.modal ?? 0, runpod: shares.runpod ?? 0 };
+export function sharesOf(config: RylaConfig, endpoint: string): Readonly<Record<BackendKind, number>> {
+  const shares: Partial<Record<BackendKind, number>> = config.routes?.[endpoint] ?? {
+    [config.defaultProvider ?? 'modal']: 1,
+  };
+  return { modal: shares.modal ?? 0, runpod: shares.runpod ?? 0, runcomfy: shares.runcomfy ?? 0 };
 }
 
 /**
@@ -208,18 +296,40 @@ export function sharesOf(config: RylaConfig, endpoint: string): Readonly<Record<
  *
  * @throws {ComfyUIServiceError} `invalid_configuration`, naming what is missing.
  */
-export function adapterFor(resolved: ResolvedConfig, provider: Provider, endpoint: EndpointConfig): Adapter {
+export function adapterFor(
+  resolved: ResolvedConfig,
+  provider: BackendKind,
+  endpoint: EndpointConfig,
+): Adapter {
+  if (provider === 'runcomfy') {
+    const { root, target, config } = resolved;
+    const apiKey = (): string => required(resolved, 'runcomfyApiKey');
+    return runComfyAdapter(endpoint.name, config.runcomfy?.[endpoint.name], { root, target, apiKey });
+  }
   return resolved.target === 'local'
     ? localAdapter(resolved, provider, endpoint)
     : cloudAdapter(resolved, provider, endpoint);
 }
 
-/** Address of an endpoint's gateway on Modal. */
-export function gatewayUrl(resolved: ResolvedConfig, endpoint: string): string {
+/**
+ * Address of an endpoint's gateway on Modal: `<workspace>[-<environment>]--<label>-api.modal.run`.
+ *
+ * @throws {ComfyUIServiceError} `invalid_configuration` where the workspace is not known, or the name is longer than Modal
+ *   keeps it.
+ */
+export function gatewayUrl(resolved: ResolvedConfig, endpoint: ModalNaming): string {
   const label = gatewayLabel(endpoint);
-  return resolved.target === 'local'
-    ? localWebUrl(readLocalClouds(resolved.root), label)
-    : `https://${required(resolved, 'modalWorkspace')}--${label}.modal.run`;
+  if (resolved.target === 'local') return localWebUrl(readLocalClouds(resolved.root), label);
+  const subdomain = `${required(resolved, 'modalWorkspace')}${webSuffix(resolved)}--${label}`;
+  if (subdomain.length <= SUBDOMAIN_LIMIT) return `https://${subdomain}.modal.run`;
+  throw new ComfyUIServiceError(
+    'invalid_configuration',
+    `${subdomain} has ${subdomain.length} characters: Modal cuts addresses at ${SUBDOMAIN_LIMIT} and adds a hash.`,
+    {
+      endpoint: endpoint.name,
+      hint: 'Set a shorter providers.modal.label in its endpoint.json, and deploy again.',
+    },
+  );
 }
 
 function localAdapter(resolved: ResolvedConfig, provider: Provider, endpoint: EndpointConfig): Adapter {
@@ -231,7 +341,7 @@ function localAdapter(resolved: ResolvedConfig, provider: Provider, endpoint: En
   const { proxyKey: key, proxySecret: secret } = clouds.modal;
   const token = clouds.environment['RYLA_API_TOKEN'] ?? '';
   return modal({
-    baseUrl: gatewayUrl(resolved, endpoint.name),
+    baseUrl: gatewayUrl(resolved, endpoint),
     auth:
       endpoint.providers.modal.auth === 'modal-proxy'
         ? { type: 'modal-proxy', key, secret }
@@ -254,7 +364,7 @@ function cloudAdapter(resolved: ResolvedConfig, provider: Provider, endpoint: En
     return runpod({ endpointId, apiKey: value('runpodApiKey'), claims });
   }
   return modal({
-    baseUrl: gatewayUrl(resolved, endpoint.name),
+    baseUrl: gatewayUrl(resolved, endpoint),
     auth:
       endpoint.providers.modal.auth === 'modal-proxy'
         ? { type: 'modal-proxy', key: value('modalProxyKey'), secret: value('modalProxySecret') }
@@ -276,6 +386,8 @@ function required(resolved: ResolvedConfig, name: keyof typeof CLOUD_VARIABLES):
 /** What can be reached, and why the rest cannot. */
 export interface ConfiguredService {
   readonly service: ComfyUIService;
+  /** The service's store, which it closes. */
+  readonly store: JobStore;
   /** Deployments that cannot be used, by their backend's name. */
   readonly unusable: ReadonlyMap<string, ComfyUIServiceError>;
 }
@@ -300,7 +412,7 @@ export async function createServiceFromConfig(
   );
   const unusable = new Map<string, ComfyUIServiceError>();
   for (const endpoint of endpoints) {
-    for (const provider of PROVIDERS) {
+    for (const provider of backendsOf(config, endpoint.name)) {
       const name = backendName(provider, endpoint.name);
       try {
         adapters[name] = adapterFor(resolved, provider, endpoint);
@@ -321,7 +433,7 @@ export async function createServiceFromConfig(
     ...(config.restarts === undefined ? {} : { restarts: config.restarts }),
     ...more,
   });
-  return { service, unusable };
+  return { service, store, unusable };
 }
 
 function routesOf(
@@ -332,7 +444,7 @@ function routesOf(
   const routes: Record<string, Route> = {};
   for (const { name } of endpoints) {
     const shares = sharesOf(config, name);
-    routes[name] = PROVIDERS.map((provider) => ({
+    routes[name] = BACKENDS.map((provider) => ({
       backend: backendName(provider, name),
       weight: shares[provider],
     })).filter(({ backend, weight }) => weight > 0 || Object.hasOwn(adapters, backend));

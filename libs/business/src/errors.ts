@@ -1,6 +1,7 @@
 /** Stable codes of {@link ComfyUIServiceError}; docs/errors.md says what each means. */
 export const ERROR_CODES = [
   'aborted',
+  'already_claimed',
   'backend_error',
   'backend_unavailable',
   'backend_unreachable',

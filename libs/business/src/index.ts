@@ -3,6 +3,13 @@ export { COMFY_API_UPLOAD_BYTES, comfyApi, type ComfyApiOptions } from './adapte
 export { comfyui, COMFYUI_UPLOAD_BYTES, type ComfyUIOptions } from './adapters/comfyui.ts';
 export { generateImage, type GenerateImageOptions } from './adapters/generate-image.ts';
 export { modal, type ModalAuth, type ModalOptions } from './adapters/modal.ts';
+export {
+  runcomfy,
+  RUNCOMFY_API_URL,
+  RUNCOMFY_INLINE_BYTES,
+  RUNCOMFY_RETENTION_MS,
+  type RunComfyOptions,
+} from './adapters/runcomfy.ts';
 export { runpod, RUNPOD_API_URL, type RunPodOptions } from './adapters/runpod.ts';
 export { RUNPOD_LIMITS } from './adapters/runpod-limits.ts';
 export { ComfyUIServiceError, ERROR_CODES, type ErrorCode, type ErrorContext } from './errors.ts';
@@ -20,6 +27,7 @@ export {
   isTerminal,
   type JobEvent,
   type JobFile,
+  type JobMetrics,
   type JobProgress,
   type JobResult,
   type JobSnapshot,
@@ -107,6 +115,7 @@ export {
   createComfyUIService,
   type JobHandle,
   type JobReference,
+  QUIET_TAG,
   type ServiceHealth,
   type SubmitOptions,
   type WaitOptions,

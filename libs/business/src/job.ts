@@ -32,6 +32,27 @@ export interface JobTimings {
   readonly executionMs: number | null;
 }
 
+/**
+ * Where a worker's time went and what the job needed, as our workers measure it (libs/worker/README.md, "Metrics");
+ * milliseconds and bytes, `null` where unknown. What is none of these phases is in {@link JobTimings.executionMs} only.
+ */
+export interface JobMetrics {
+  /** From the acceptance to the worker, without the start of one. */
+  readonly queueMs: number | null;
+  /** Start of ComfyUI that the job waited for; 0 when it was warm. */
+  readonly bootMs: number | null;
+  readonly modelLoadMs: number | null;
+  readonly samplingMs: number | null;
+  /** Latents decoded, pictures and videos written. */
+  readonly encodeMs: number | null;
+  /** Outputs brought to where the caller gets them. */
+  readonly uploadMs: number | null;
+  /** The card as its driver names it. */
+  readonly gpu: string | null;
+  /** Most of that card's memory that was in use, by all processes. */
+  readonly peakMemoryBytes: number | null;
+}
+
 /** All that a backend says of a job at one moment. */
 export interface JobSnapshot {
   readonly status: JobStatus;
@@ -45,6 +66,8 @@ export interface JobSnapshot {
   readonly warnings?: readonly string[];
   /** The GPU that ran it, where the backend tells. */
   readonly gpu?: string | undefined;
+  /** Where the worker's time went, where it tells. */
+  readonly metrics?: JobMetrics | undefined;
   /** Another submission of the same job runs it, or has its result: ask for that one from now on. */
   readonly movedTo?: ProviderRef | undefined;
 }
@@ -111,6 +134,8 @@ export interface JobResult<OutputName extends string = string> {
   /** Outputs by the names of endpoint.json; a node that made several has its first here. */
   readonly named: Readonly<Partial<Record<OutputName, JobOutput>>>;
   readonly timings: JobTimings & { readonly totalMs: number };
+  /** Where the time of the run went, and the GPU and memory that it took; undefined where the worker does not tell. */
+  readonly metrics?: JobMetrics | undefined;
   /** Runs that it took: 1 unless a machine died. */
   readonly attempts: number;
   /** What it cost, where prices, card and duration are known. */

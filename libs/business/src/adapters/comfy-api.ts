@@ -25,6 +25,8 @@ import { multipart } from '../multipart.ts';
 import { JobOutput } from '../output.ts';
 import { fetchForeign, remoteContent, type RemoteContentOptions } from '../remote-content.ts';
 import { jsonOrUndefined, notAccepted, parsedAnswer } from './answer.ts';
+import { codeOfWorker } from './worker-codes.ts';
+import { measured, workerMetrics } from './worker-metrics.ts';
 
 /** Options of {@link comfyApi}. */
 export interface ComfyApiOptions {
@@ -32,7 +34,10 @@ export interface ComfyApiOptions {
   readonly baseUrl: string;
   /** Headers that carry the credentials. They are sent to the base URL's origin only. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Whether the server looks jobs up by our id under /api/ryla (our gateway does). */
+  /**
+   * Whether the server knows jobs by our id under /api/ryla (our gateway does): they are looked up there, and asked about, since
+   * it also says there what the worker measured.
+   */
   readonly lookup?: boolean;
   /** Largest input file in bytes; {@link COMFY_API_UPLOAD_BYTES} without it. */
   readonly maximumUploadBytes?: number;
@@ -80,7 +85,7 @@ const job = z.object({
   error: jobError.nullish(),
   metrics: z.record(z.string(), z.number().nullable()).nullish(),
 });
-const rylaJob = z.object({ job });
+const rylaJob = z.object({ job, metrics: workerMetrics.nullable().catch(undefined) });
 /** All that is needed of the answer to a submission. */
 const submitted = z.object({ id: z.string() });
 const asset = z.object({ id: z.string(), expires_at: z.string().nullish() });
@@ -96,29 +101,24 @@ const previewEvent = z.object({
 
 type Job = z.infer<typeof job>;
 
-/** Codes of the API that mean the same under our name. */
+/** Codes of the API and its gateways that have another name here, or that no worker gives. */
 const CODES: Readonly<Record<string, ErrorCode>> = {
-  canceled: 'canceled',
-  engine_crashed: 'engine_crashed',
-  engine_unavailable: 'engine_unavailable',
-  invalid_input_file: 'invalid_input_file',
+  forbidden: 'unauthorized',
+  invalid_input: 'invalid_input',
   invalid_request: 'invalid_input',
-  invalid_workflow: 'invalid_workflow',
-  missing_asset: 'invalid_input_file',
-  missing_models: 'missing_models',
   metadata_invalid: 'invalid_input',
+  missing_asset: 'invalid_input_file',
+  missing_input: 'missing_input',
+  unauthorized: 'unauthorized',
+  unknown_input: 'unknown_input',
   unsupported_media_type: 'invalid_input',
   untrusted_url: 'untrusted_url',
-  node_execution_error: 'node_execution_error',
-  out_of_memory: 'out_of_memory',
-  output_missing: 'output_missing',
-  payload_too_large: 'payload_too_large',
-  timed_out: 'timed_out',
-  unauthorized: 'unauthorized',
-  forbidden: 'unauthorized',
-  worker_lost: 'worker_lost',
   workflow_format_ui: 'invalid_workflow',
 };
+
+function codeOf(code: string): ErrorCode {
+  return codeOfWorker(code) ?? CODES[code] ?? 'backend_error';
+}
 
 /** An adapter for a server that speaks Comfy API v2. */
 export function comfyApi(options: ComfyApiOptions): Adapter {
@@ -259,6 +259,12 @@ export function comfyApi(options: ComfyApiOptions): Adapter {
   if (options.lookup !== true) return adapter;
   return {
     ...adapter,
+    // Our gateway knows a job by our id, and says there what Comfy API v2 has no place for.
+    async status(ref, callOptions) {
+      const path = `api/ryla/jobs/${encodeURIComponent(ref['id'] ?? '')}`;
+      const answer = parsed(rylaJob, await readJson(await call('GET', path, callOptions)));
+      return { ...snapshotOf(answer.job, toOutput), ...measured(answer.metrics ?? undefined) };
+    },
     async lookup(jobId, callOptions) {
       try {
         const response = await call('GET', `api/ryla/jobs/${encodeURIComponent(jobId)}`, callOptions);
@@ -328,7 +334,7 @@ function progressOf(answer: z.infer<typeof progress>): JobProgress {
 }
 
 function failureOf(error: z.infer<typeof jobError>): ComfyUIServiceError {
-  return new ComfyUIServiceError(CODES[error.code] ?? 'backend_error', error.message, {
+  return new ComfyUIServiceError(codeOf(error.code), error.message, {
     nodeId: error.node_id ?? undefined,
     classType: error.class_type ?? undefined,
     details: { code: error.code },
@@ -377,7 +383,7 @@ async function refusal(response: HttpResponse, now: number): Promise<ComfyUIServ
     });
   }
   if (statusCode === 413) return new ComfyUIServiceError('payload_too_large', message, context);
-  return new ComfyUIServiceError(CODES[code] ?? 'backend_error', message, context);
+  return new ComfyUIServiceError(codeOf(code), message, context);
 }
 
 function nodeOf(details: unknown): string | undefined {

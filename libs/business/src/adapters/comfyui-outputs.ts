@@ -13,11 +13,22 @@ export interface ReportedOutput {
   readonly kind: OutputKind;
   readonly contentType: string;
   readonly content:
-    | { readonly filename: string; readonly subfolder: string; readonly folder: string }
+    | {
+        readonly filename: string;
+        readonly subfolder: string;
+        readonly folder: string;
+        /** Where a host of ComfyUI put it, where it says so. */
+        readonly url?: string | undefined;
+      }
     | { readonly text: string };
 }
 
-const file = z.object({ filename: z.string(), subfolder: z.string().nullish(), type: z.string().nullish() });
+const file = z.object({
+  filename: z.string(),
+  subfolder: z.string().nullish(),
+  type: z.string().nullish(),
+  url: z.string().nullish(),
+});
 
 const KINDS_BY_CONTENT_TYPE: readonly (readonly [prefix: string, kind: OutputKind])[] = [
   ['image/', 'image'],
@@ -55,8 +66,8 @@ function outputOf(nodeId: string, key: string, value: unknown, index: number): R
   }
   const parsed = file.safeParse(value);
   if (!parsed.success || parsed.data.type === 'temp') return [];
-  const { filename, subfolder, type } = parsed.data;
-  const content = { filename, subfolder: subfolder ?? '', folder: type ?? 'output' };
+  const { filename, subfolder, type, url } = parsed.data;
+  const content = { filename, subfolder: subfolder ?? '', folder: type ?? 'output', url: url ?? undefined };
   const contentType = contentTypeOf(filename);
   return [
     {

@@ -4,9 +4,10 @@ import type { OutputKind } from '@ryla/workflow';
 import type { Adapter, CallOptions, ProviderRef } from '../adapter.ts';
 import { ComfyUIServiceError } from '../errors.ts';
 import { bytesOf, contentOf, contentTypeOf } from '../file-content.ts';
-import type { JobSnapshot, JobSubmission } from '../job.ts';
+import type { JobMetrics, JobSnapshot, JobSubmission } from '../job.ts';
 import { JobOutput } from '../output.ts';
 import { greyPng } from '../testing/png.ts';
+import { measured } from './worker-metrics.ts';
 
 /** An output that a scripted job makes. */
 export interface MemoryOutput {
@@ -25,6 +26,8 @@ export type MemoryOutcome =
   | {
       readonly type: 'succeed';
       readonly outputs?: readonly MemoryOutput[];
+      /** What the worker measured; nothing without it. */
+      readonly metrics?: JobMetrics;
       readonly afterMs?: number;
       readonly answer?: 'lost';
     }
@@ -181,7 +184,8 @@ function snapshotOf({ outcome, takenAt, canceledAt }: MemoryJob, now: number): J
   if (outcome.type === 'never' || executionMs < (outcome.afterMs ?? 0)) return { ...base, status: 'running' };
   const timings = { ...base.timings, executionMs: outcome.afterMs ?? 0 };
   if (outcome.type === 'fail') return { ...base, status: 'failed', error: outcome.error, timings };
-  return { ...base, status: 'succeeded', outputs: (outcome.outputs ?? []).map(toOutput), timings };
+  const outputs = (outcome.outputs ?? []).map(toOutput);
+  return { ...base, status: 'succeeded', outputs, timings, ...measured(outcome.metrics) };
 }
 
 function toOutput({ nodeId, name, bytes, kind = 'image', contentType }: MemoryOutput): JobOutput {

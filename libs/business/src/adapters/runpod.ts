@@ -4,7 +4,7 @@ import { z } from 'zod';
 
 import type { Adapter, CallOptions, ProviderRef } from '../adapter.ts';
 import { base64Content } from '../base64-content.ts';
-import { ComfyUIServiceError, type ErrorCode, type ErrorContext } from '../errors.ts';
+import { ComfyUIServiceError, type ErrorContext } from '../errors.ts';
 import { bytesOf, contentOf, contentTypeOf, type FileContent } from '../file-content.ts';
 import type { InputBucket } from '../input-bucket.ts';
 import {
@@ -28,6 +28,8 @@ import {
 } from '../remote-content.ts';
 import { jsonOrUndefined, parsedAnswer } from './answer.ts';
 import { RUNPOD_LIMITS } from './runpod-limits.ts';
+import { codeOfWorker } from './worker-codes.ts';
+import { measured, workerMetrics } from './worker-metrics.ts';
 
 /** Options of {@link runpod}. */
 export interface RunPodOptions {
@@ -89,6 +91,7 @@ const result = z.object({
   errors: z.array(z.string()).default([]),
   status: z.string().nullish(),
   timings: z.object({ bootMs: z.number().nullish() }).nullish(),
+  metrics: workerMetrics,
 });
 const health = z.object({
   jobs: z.object({ inQueue: z.number().nullish(), inProgress: z.number().nullish() }),
@@ -134,21 +137,6 @@ const STATUS: Readonly<Record<z.infer<typeof state>, JobStatus>> = {
   CANCELLED: 'canceled',
   TIMED_OUT: 'failed',
 };
-
-const CODES = new Set<string>([
-  'canceled',
-  'engine_crashed',
-  'engine_unavailable',
-  'invalid_input',
-  'invalid_input_file',
-  'invalid_workflow',
-  'node_execution_error',
-  'out_of_memory',
-  'output_missing',
-  'payload_too_large',
-  'timed_out',
-  'worker_lost',
-]);
 
 /** Largest file that fits into POST /run in base64, in bytes. */
 const INLINE_BYTES = Math.floor((RUNPOD_LIMITS.runBodyBytes / 4) * 3);
@@ -395,12 +383,13 @@ function snapshotOf(answer: Envelope, contentOfFile: ContentOfFile): JobSnapshot
       error: new ComfyUIServiceError('output_missing', message, { cause: outputs.error }),
     };
   }
-  const { images, files, errors } = outputs.data;
+  const { images, files, errors, metrics } = outputs.data;
+  const known = { ...base, ...measured(metrics) };
   const made = [...images, ...files].map((entry) => toOutput(entry, contentOfFile(entry)));
-  if (errors.length === 0) return { ...base, status: 'succeeded', outputs: made };
+  if (errors.length === 0) return { ...known, status: 'succeeded', outputs: made };
   // Nothing but errors is what the community's worker makes of a node that failed.
-  if (made.length === 0) return { ...base, status: 'failed', error: plainFailure(errors.join('\n')) };
-  return { ...base, status: 'succeeded', outputs: made, warnings: errors };
+  if (made.length === 0) return { ...known, status: 'failed', error: plainFailure(errors.join('\n')) };
+  return { ...known, status: 'succeeded', outputs: made, warnings: errors };
 }
 
 /** The result of a finished job. An object with nothing that we know is no result, and not an empty one. */
@@ -469,7 +458,7 @@ function failureOf(answer: Envelope): ComfyUIServiceError {
   );
   if (ours.success) {
     const { code, message, nodeId, classType, details, hint, retryable } = ours.data;
-    return new ComfyUIServiceError(codeOf(code), message, {
+    return new ComfyUIServiceError(codeOfWorker(code) ?? 'backend_error', message, {
       nodeId: nodeId ?? undefined,
       classType: classType ?? undefined,
       details,
@@ -487,10 +476,6 @@ function failureOf(answer: Envelope): ComfyUIServiceError {
 
 function plainFailure(message: string): ComfyUIServiceError {
   return new ComfyUIServiceError(OUT_OF_MEMORY.test(message) ? 'out_of_memory' : 'backend_error', message);
-}
-
-function codeOf(code: string): ErrorCode {
-  return CODES.has(code) ? (code as ErrorCode) : 'backend_error';
 }
 
 async function refusal(response: HttpResponse, now: number): Promise<ComfyUIServiceError> {

@@ -20,6 +20,23 @@ describe('what a job costs', () => {
     expect(costOf(RUNPOD_PRICES, { gpu: 'NVIDIA GeForce RTX 4090', executionMs: 1_000 })?.usd).toBe(0.00031);
   });
 
+  // As NVIDIA's drivers name them: what a worker tells of its card.
+  it.each([
+    ['Tesla T4', 'T4'],
+    ['NVIDIA L4', 'L4'],
+    ['NVIDIA A10', 'A10'],
+    ['NVIDIA A10G', 'A10'],
+    ['NVIDIA L40S', 'L40S'],
+    ['NVIDIA A100-SXM4-40GB', 'A100-40GB'],
+    ['NVIDIA A100-SXM4-80GB', 'A100-80GB'],
+    ['NVIDIA A100 80GB PCIe', 'A100-80GB'],
+    ['NVIDIA H100 80GB HBM3', 'H100'],
+    ['NVIDIA H200', 'H200'],
+    ['NVIDIA B200', 'B200'],
+  ])('finds %s in the table', (driver, gpu) => {
+    expect(costOf(MODAL_PRICES, { gpu: driver, executionMs: 1 })?.gpu).toBe(gpu);
+  });
+
   it('counts cards, cores, memory and factors', () => {
     const usage = { gpu: 'H100', gpuCount: 2, executionMs: 1_000, cpuCores: 4, memoryGib: 32, multiplier: 3 };
     const perSecond = 2 * 0.001097 + 4 * 0.0000131 + 32 * 0.00000222;

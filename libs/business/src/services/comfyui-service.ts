@@ -93,8 +93,13 @@ export interface SubmitOptions<Backend extends string = string> {
   /** Jobs with the same key go to the same backend; the job's id without it. */
   readonly routeKey?: string;
   readonly tags?: readonly string[];
+  /** Whether `webhooks.notifyUrl` is told of its end; true without it. Every instance keeps to it: it is stored as {@link QUIET_TAG}. */
+  readonly notify?: boolean;
   readonly signal?: AbortSignal;
 }
+
+/** Tag of jobs whose end `webhooks.notifyUrl` is not told. */
+export const QUIET_TAG = 'ryla:no-notification';
 
 /** Options of calls that wait. */
 export interface WaitOptions {
@@ -246,7 +251,7 @@ export function createComfyUIService<Name extends string>(
         ? undefined
         : runpodWebhookUrl(incomingUrl, `${jobId}.${attempt}`, incomingSecrets[0]),
     deliveriesOf: (job, patch) =>
-      notifyUrl === undefined
+      notifyUrl === undefined || job.tags.includes(QUIET_TAG)
         ? []
         : [
             jobMessage(
@@ -323,7 +328,7 @@ export function createComfyUIService<Name extends string>(
                 ...(gpu === undefined ? {} : { gpu }),
                 ...(cost === undefined ? {} : { cost }),
                 ...(traceparent === undefined ? {} : { traceparent }),
-                ...(given.tags === undefined ? {} : { tags: given.tags }),
+                tags: tagsOf(given),
                 ...(payload.stored === undefined ? {} : { payload: payload.stored }),
               },
               { owner: engine.owner, ms: LEASE.ms },
@@ -450,6 +455,7 @@ export function createComfyUIService<Name extends string>(
               ...record.timings,
               totalMs: (record.finishedAt ?? clock.now()) - record.createdAt,
             },
+            metrics: record.metrics ?? undefined,
             cost: record.cost ?? undefined,
             warnings: run.snapshot?.warnings ?? [],
           };
@@ -574,6 +580,11 @@ export function createComfyUIService<Name extends string>(
   };
   if (options.store !== undefined) engine.recoverInBackground();
   return service;
+}
+
+/** Tags of a new job. An application that sets {@link QUIET_TAG} itself says the same as with `notify: false`. */
+function tagsOf({ tags = [], notify = true }: SubmitOptions): readonly string[] {
+  return notify || tags.includes(QUIET_TAG) ? tags : [...tags, QUIET_TAG];
 }
 
 function checkWebhooks(webhooks: WebhookOptions = {}): void {

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { memory, type MemoryAdapter, type MemoryOptions } from '../adapters/memory.ts';
 import { ComfyUIServiceError } from '../errors.ts';
-import type { JobEvent, JobSnapshot } from '../job.ts';
+import type { JobEvent, JobMetrics, JobSnapshot } from '../job.ts';
 import { systemClock } from '../clock.ts';
 import type { JobStore } from '../store/job-store.ts';
 import { memoryJobStore } from '../store/memory-job-store.ts';
@@ -17,7 +17,7 @@ import { httpStandIn } from '../testing/http-stand-in.ts';
 import { ManualClock } from '../testing/manual-clock.ts';
 import { createWebhookSecret, verifyWebhook } from '../webhooks/standard-webhooks.ts';
 import { directoryArtifacts } from './artifacts.ts';
-import { type ComfyUIServiceOptions, createComfyUIService } from './comfyui-service.ts';
+import { type ComfyUIServiceOptions, createComfyUIService, QUIET_TAG } from './comfyui-service.ts';
 import { attemptId } from './stored-job.ts';
 
 const workflow = parseApiWorkflow({
@@ -417,6 +417,36 @@ describe('money', () => {
     expect(await jobs.costs({ by: 'endpoint' })).toMatchObject([{ key: 'grey', jobs: 2, usd: 0.01084 }]);
   });
 
+  it('is what the card that ran it costs, as many of them as the endpoint asks for', async () => {
+    const metrics: JobMetrics = {
+      queueMs: 5,
+      bootMs: 900,
+      modelLoadMs: 400,
+      samplingMs: 9_000,
+      encodeMs: 300,
+      uploadMs: 20,
+      gpu: 'NVIDIA A100-SXM4-80GB',
+      peakMemoryBytes: 21_000_000_000,
+    };
+    const inner = memory({ outcome: { type: 'succeed', metrics } });
+    const only: MemoryAdapter = {
+      ...inner,
+      provider: 'modal',
+      async status(ref, options) {
+        const snapshot = await inner.status(ref, options);
+        return { ...snapshot, timings: { queueMs: 1, coldStartMs: 0, executionMs: 10_000 } };
+      },
+    };
+    const store = await database();
+    await using jobs = service({ only }, { store });
+    const on = { ...endpoint, config: { ...endpoint.config, gpu: ['L40S:2'] } };
+    const result = await jobs.run(on, {});
+    expect(result).toMatchObject({ metrics, cost: { usd: 0.01388, gpu: 'A100-80GB' } });
+    const stored = await store.get(result.jobId);
+    expect(stored).toMatchObject({ metrics, gpu: 'L40S:2' });
+    expect(await jobs.job(result.jobId).status()).toMatchObject({ metrics, gpu: metrics.gpu });
+  });
+
   it('is not spent beyond a day’s limit', async () => {
     const inner = memory();
     const only: MemoryAdapter = {
@@ -577,6 +607,11 @@ describe('the application', () => {
         ok: true,
       });
       expect(JSON.parse(body)).toMatchObject({ type: 'job.succeeded', data: { jobId } });
+
+      const quiet = await jobs.submit(endpoint, {}, { notify: false, tags: ['mine'] });
+      await quiet.result();
+      expect((await quiet.record()).tags).toEqual(['mine', QUIET_TAG]);
+      expect(await store.deliveries(quiet.id)).toEqual([]);
     } finally {
       await application[Symbol.asyncDispose]();
     }

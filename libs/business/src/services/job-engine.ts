@@ -13,7 +13,7 @@ import type { ArtifactStore } from './artifacts.ts';
 import type { Backend } from './backend.ts';
 import { restorePayload } from './job-payload.ts';
 import { historyKey, JobRun, type RunHost } from './job-run.ts';
-import { attemptId, mergedTimings, toStoredError, toStoredOutput } from './stored-job.ts';
+import { attemptId, billedCard, mergedTimings, toStoredError, toStoredOutput } from './stored-job.ts';
 import type { Telemetry } from './telemetry.ts';
 
 /** Milliseconds that a job belongs to the service that looks after it, and between two signs of life. Ours. */
@@ -359,7 +359,7 @@ export class JobEngine implements RunHost {
     const kept = status === 'succeeded' ? await this.#keep(run, snapshot) : [];
     const retentionMs = run.backend.adapter.retentionMs;
     const { executionMs, coldStartMs } = snapshot.timings;
-    const gpu = snapshot.gpu ?? run.record.gpu ?? undefined;
+    const gpu = billedCard(snapshot.gpu, run.record.gpu);
     const cost = this.#cost(run.record.backend, { gpu, executionMs, coldStartMs });
     await this.#end(
       run,
@@ -368,6 +368,7 @@ export class JobEngine implements RunHost {
         error: error === undefined ? null : toStoredError(error),
         outputs: outputs.map((output, index) => toStoredOutput(output, kept[index] ?? null)),
         timings: mergedTimings(run.record.timings, snapshot),
+        metrics: snapshot.metrics ?? null,
         resultExpiresAt: retentionMs === undefined ? null : this.clock.now() + retentionMs,
         ...(cost === undefined ? {} : { cost }),
       },

@@ -1,6 +1,7 @@
 /** Between what is stored of a job and what the service hands out. */
 import { hash } from 'node:crypto';
 
+import { measured } from '../adapters/worker-metrics.ts';
 import { ComfyUIServiceError, type ErrorCode, isErrorCode } from '../errors.ts';
 import type { JobSnapshot, JobStatus } from '../job.ts';
 import type { JobOutput } from '../output.ts';
@@ -79,6 +80,7 @@ export function storedSnapshot(job: JobRecord): JobSnapshot {
     outputs: [],
     error: failureIfEnded(job),
     timings: job.timings,
+    ...measured(job.metrics ?? undefined),
   };
 }
 
@@ -94,6 +96,16 @@ export function mergedTimings(stored: StoredTimings, { timings }: JobSnapshot): 
     coldStartMs: timings.coldStartMs ?? stored.coldStartMs,
     executionMs: timings.executionMs ?? stored.executionMs,
   };
+}
+
+/**
+ * The card that a job is paid for, as `costOf` and endpoint.json name it: the one that ran it, as many as the endpoint asks
+ * for (`H100:2`), or else the one that it asks for.
+ */
+export function billedCard(ran: string | undefined, asked: string | null | undefined): string | undefined {
+  if (ran === undefined) return asked ?? undefined;
+  const count = /:\d+$/.exec(asked ?? '')?.[0] ?? '';
+  return `${ran}${count}`;
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { ProviderRef } from '../adapter.ts';
-import type { JobStatus, JobTimings } from '../job.ts';
+import type { JobMetrics, JobStatus, JobTimings } from '../job.ts';
 import type { OutputDescription } from '../output.ts';
 
 /** States of a stored job: those of {@link JobStatus}, and `lost` where nobody can say any more how it ended. */
@@ -86,6 +86,8 @@ export interface JobRecord {
   /** When the backend forgets the result. */
   readonly resultExpiresAt: number | null;
   readonly timings: StoredTimings;
+  /** What the worker measured; absent in jobs of older releases. */
+  readonly metrics?: JobMetrics | null;
   /** The card that the endpoint asks for, for what the backend does not tell; absent in jobs of older releases. */
   readonly gpu?: string | null;
   readonly cost: JobCost | null;

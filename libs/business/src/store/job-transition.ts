@@ -20,6 +20,7 @@ export type Transition =
 const AFTER_THE_END: ReadonlySet<string> = new Set<keyof JobPatch>([
   'cost',
   'timings',
+  'metrics',
   'outputs',
   'resultExpiresAt',
   'tags',
@@ -63,6 +64,7 @@ export function intendedJob(intent: JobIntent, now: number): JobRecord {
     finishedAt: null,
     resultExpiresAt: null,
     timings: UNKNOWN_TIMINGS,
+    metrics: null,
     gpu: intent.gpu ?? null,
     cost: intent.cost ?? null,
     error: null,
@@ -77,7 +79,7 @@ export function intendedJob(intent: JobIntent, now: number): JobRecord {
 /**
  * Applies a change to a stored job, as a whole or not at all.
  *
- * - A job that has ended keeps everything but `cost`, `timings`, `outputs`, `resultExpiresAt` and `tags`.
+ * - A job that has ended keeps everything but `cost`, `timings`, `metrics`, `outputs`, `resultExpiresAt` and `tags`.
  * - Within an attempt the status goes queued → running → canceling → final: it may skip, never go back. A higher
  *   `attempt` may begin again, unless the job is being canceled.
  * - The submission goes intended → submitted | unknown | refused, unknown → submitted | refused (a look-up told) and

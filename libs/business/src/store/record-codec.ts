@@ -32,6 +32,19 @@ export const recordSchema: z.ZodType<JobRecord> = z.looseObject({
     uploadMs: milliseconds,
     downloadMs: milliseconds,
   }),
+  metrics: z
+    .looseObject({
+      queueMs: milliseconds,
+      bootMs: milliseconds,
+      modelLoadMs: milliseconds,
+      samplingMs: milliseconds,
+      encodeMs: milliseconds,
+      uploadMs: milliseconds,
+      gpu: z.string().nullable(),
+      peakMemoryBytes: z.number().nullable(),
+    })
+    .nullable()
+    .exactOptional(),
   gpu: z.string().nullable().exactOptional(),
   cost: z
     .looseObject({

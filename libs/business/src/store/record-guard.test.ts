@@ -17,6 +17,16 @@ const whole = {
     1,
   ),
   providerRef: { id: 'r' },
+  metrics: {
+    queueMs: 1,
+    bootMs: 0,
+    modelLoadMs: 2,
+    samplingMs: 3,
+    encodeMs: null,
+    uploadMs: 4,
+    gpu: 'NVIDIA L4',
+    peakMemoryBytes: 5,
+  },
   cost: { usd: 1, estimated: false, gpu: null, pricesOf: '2026-11-24' },
   error: { code: 'timed_out', message: 'm', nodeId: null, classType: null, hint: 'h', retryable: false },
   outputs: [

@@ -23,7 +23,7 @@ const KINDS: ReadonlySet<unknown> = new Set(['image', 'video', 'audio', 'text', 
 /** Whether a value that came out of JSON is a record; fields of newer releases may be there too. */
 export function isRecord(value: unknown): value is JobRecord {
   if (!isFields(value)) return false;
-  const { providerRef, timings, cost, error, outputs, warnings, tags } = value;
+  const { providerRef, timings, metrics, cost, error, outputs, warnings, tags } = value;
   return (
     isText(value['id']) &&
     isNumber(value['version']) &&
@@ -41,6 +41,7 @@ export function isRecord(value: unknown): value is JobRecord {
     isNumberOrNull(value['finishedAt']) &&
     isNumberOrNull(value['resultExpiresAt']) &&
     isTimings(timings) &&
+    (metrics === undefined || metrics === null || isMetrics(metrics)) &&
     (value['gpu'] === undefined || isTextOrNull(value['gpu'])) &&
     (cost === null || isCost(cost)) &&
     (error === null || isError(error)) &&
@@ -69,6 +70,22 @@ function isTimings(value: unknown): boolean {
     isNumberOrNull(value['downloadMs'])
   );
 }
+
+function isMetrics(value: unknown): boolean {
+  return (
+    isFields(value) && isTextOrNull(value['gpu']) && FIGURES.every((name) => isNumberOrNull(value[name]))
+  );
+}
+
+const FIGURES = [
+  'queueMs',
+  'bootMs',
+  'modelLoadMs',
+  'samplingMs',
+  'encodeMs',
+  'uploadMs',
+  'peakMemoryBytes',
+] as const;
 
 function isCost(value: unknown): boolean {
   return (

@@ -4,31 +4,52 @@ import { comfyui } from '../adapters/comfyui.ts';
 import { generateImage } from '../adapters/generate-image.ts';
 import { memory, type MemoryOutcome, type MemorySubmission } from '../adapters/memory.ts';
 import { modal } from '../adapters/modal.ts';
+import { runcomfy } from '../adapters/runcomfy.ts';
 import { runpod } from '../adapters/runpod.ts';
 import { adapterConformance, type ConformanceTarget } from './adapter-conformance.ts';
 import { comfyApiStandIn } from './comfy-api-stand-in.ts';
 import { comfyuiStandIn } from './comfyui-stand-in.ts';
 import { generateImageStandIn } from './generate-image-stand-in.ts';
 import { greyPng } from './png.ts';
+import { runcomfyStandIn } from './runcomfy-stand-in.ts';
 import { runpodStandIn } from './runpod-stand-in.ts';
 import { ComfyUIServiceError } from '../errors.ts';
+import type { JobMetrics } from '../job.ts';
 
 const picture = greyPng(8, 8);
+const metrics: JobMetrics = {
+  queueMs: null,
+  bootMs: 0,
+  modelLoadMs: 120,
+  samplingMs: 800,
+  encodeMs: 90,
+  uploadMs: 15,
+  gpu: 'NVIDIA L40S',
+  peakMemoryBytes: 12_000_000_000,
+};
 
 async function modalTarget(): Promise<readonly [AsyncDisposable, ConformanceTarget]> {
   const prefix = '/_w/acme--api';
-  const standIn = await comfyApiStandIn({ token: 'right', picture, prefix });
+  const standIn = await comfyApiStandIn({ token: 'right', picture, prefix, metrics });
   const baseUrl = standIn.url + prefix;
   const adapter = modal({ baseUrl, auth: { type: 'bearer', token: 'right' } });
   const stranger = modal({ baseUrl, auth: { type: 'bearer', token: 'wrong' } });
-  return [standIn, { adapter, stranger, picture, timeoutMs: 5_000 }];
+  return [standIn, { adapter, stranger, picture, timeoutMs: 5_000, measures: true }];
 }
 
 async function runpodTarget(): Promise<readonly [AsyncDisposable, ConformanceTarget]> {
-  const standIn = await runpodStandIn({ apiKey: 'right', picture });
+  const standIn = await runpodStandIn({ apiKey: 'right', picture, metrics });
   const apiUrl = `${standIn.url}/v2`;
   const adapter = runpod({ apiUrl, endpointId: 'unit', apiKey: 'right' });
   const stranger = runpod({ apiUrl, endpointId: 'unit', apiKey: 'wrong' });
+  return [standIn, { adapter, stranger, picture, timeoutMs: 5_000, measures: true }];
+}
+
+async function runcomfyTarget(): Promise<readonly [AsyncDisposable, ConformanceTarget]> {
+  const standIn = await runcomfyStandIn({ apiKey: 'right', deploymentId: 'd', picture });
+  const options = { apiUrl: standIn.url, deploymentId: 'd', allowPrivateNetworks: true };
+  const adapter = runcomfy({ ...options, apiKey: 'right' });
+  const stranger = runcomfy({ ...options, apiKey: 'wrong' });
   return [standIn, { adapter, stranger, picture, timeoutMs: 5_000 }];
 }
 
@@ -79,6 +100,7 @@ describe.each([
   { backend: 'memory', start: () => memoryTarget(true) },
   { backend: 'memory without look-up', start: () => memoryTarget(false) },
   { backend: 'modal', start: modalTarget },
+  { backend: 'runcomfy', start: runcomfyTarget },
   { backend: 'runpod', start: runpodTarget },
 ])('conformance of $backend against a stand-in', ({ start }) => {
   let standIn: AsyncDisposable;

@@ -7,7 +7,7 @@ import { type ApiWorkflow, parseApiWorkflow } from '@ryla/workflow';
 
 import type { Adapter, AdapterEvent, ProviderRef } from '../adapter.ts';
 import { ComfyUIServiceError } from '../errors.ts';
-import { isTerminal, type JobFile, type JobSnapshot, type JobSubmission } from '../job.ts';
+import { isTerminal, type JobFile, type JobMetrics, type JobSnapshot, type JobSubmission } from '../job.ts';
 
 /** A backend that the suite may send jobs to. */
 export interface ConformanceTarget {
@@ -20,6 +20,11 @@ export interface ConformanceTarget {
   readonly timeoutMs: number;
   /** Whether jobs may bring files. Default true; a backend that takes none must refuse them as `not_supported`. */
   readonly takesFiles?: boolean;
+  /**
+   * Whether the workers are ours, which measure every job. Default false: the metrics are not asked for then, and those
+   * that come must have their form all the same.
+   */
+  readonly measures?: boolean;
 }
 
 /** One behaviour of the suite. */
@@ -30,6 +35,16 @@ export interface ConformanceCase {
 }
 
 const FILE = 'conformance.png';
+
+const MEASURED = [
+  'queueMs',
+  'bootMs',
+  'modelLoadMs',
+  'samplingMs',
+  'encodeMs',
+  'uploadMs',
+  'peakMemoryBytes',
+] as const satisfies readonly (keyof JobMetrics)[];
 
 function pictureJob(target: ConformanceTarget, changes: Partial<JobSubmission> = {}): JobSubmission {
   const { takesFiles = true } = target;
@@ -211,6 +226,23 @@ export const adapterConformance: readonly ConformanceCase[] = [
       assert.equal(second.accepted, 'unknown');
       assert.deepEqual(await adapter.lookup(job.jobId, { signal }), ref);
       assert.equal((await finished(target, ref)).status, 'succeeded');
+    },
+  },
+  {
+    name: 'tells where the time of a job went, where its workers measure it',
+    async run(target) {
+      const signal = AbortSignal.timeout(target.timeoutMs);
+      const ref = await target.adapter.submit(pictureJob(target), { signal });
+      const { status, metrics, gpu, error } = await finished(target, ref);
+      assert.equal(status, 'succeeded', error?.message);
+      assert.ok(metrics !== undefined || target.measures !== true, 'no metrics came');
+      if (metrics === undefined) return;
+      for (const name of MEASURED) {
+        const figure = metrics[name];
+        assert.ok(figure === null || figure >= 0, `${name}: ${String(figure)}`);
+      }
+      assert.equal(gpu, metrics.gpu ?? undefined);
+      if (target.measures === true) assert.notEqual(metrics.bootMs, null);
     },
   },
   {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 
+import type { JobMetrics } from '../job.ts';
 import { type HttpStandIn, httpStandIn, json, type ReceivedRequest } from './http-stand-in.ts';
 
 /** A job that the stand-in took. */
@@ -19,6 +20,8 @@ export interface ComfyApiStandInOptions {
   readonly picture: Uint8Array;
   /** Path in front of /api/v2, as a mount prefix. */
   readonly prefix?: string;
+  /** What the worker measures of every job, as our gateway tells it. */
+  readonly metrics?: JobMetrics;
 }
 
 /**
@@ -26,7 +29,7 @@ export interface ComfyApiStandInOptions {
  * unit tests and benchmarks; the local clouds run the real gateway.
  */
 export async function comfyApiStandIn(options: ComfyApiStandInOptions): Promise<HttpStandIn> {
-  const { token, picture, prefix = '' } = options;
+  const { token, picture, prefix = '', metrics = null } = options;
   const jobs = new Map<string, TakenJob>();
   const assets = new Map<string, Buffer>();
 
@@ -116,7 +119,7 @@ export async function comfyApiStandIn(options: ComfyApiStandInOptions): Promise<
       return undefined;
     }
     if (job === undefined) return refuse(404, 'not_found');
-    if (path.startsWith('/api/ryla/')) return json(response, 200, { job: toJson(job) });
+    if (path.startsWith('/api/ryla/')) return json(response, 200, { job: toJson(job), metrics });
     if (!path.endsWith('/events')) return json(response, 200, toJson(job));
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     for (const output of outputsOf(job)) response.write(`event: output\ndata: ${JSON.stringify(output)}\n\n`);

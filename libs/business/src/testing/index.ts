@@ -13,6 +13,7 @@ export { comfyuiStandIn, type ComfyUIStandIn, type ComfyUIStandInOptions } from 
 export { generateImageStandIn, type GenerateImageStandInOptions } from './generate-image-stand-in.ts';
 export { authorizingProxy, type AuthorizingProxy } from './authorizing-proxy.ts';
 export { comfyApiStandIn, type ComfyApiStandInOptions } from './comfy-api-stand-in.ts';
+export { runcomfyStandIn, type RunComfyStandInOptions } from './runcomfy-stand-in.ts';
 export { runpodStandIn, type RunPodStandInOptions } from './runpod-stand-in.ts';
 export { type JobStoreCase, jobStoreConformance, type JobStoreTarget } from './job-store-conformance.ts';
 export { ManualClock, manualClock, type ManualClockOptions } from './manual-clock.ts';

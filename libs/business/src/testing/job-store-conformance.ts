@@ -87,6 +87,7 @@ const creation: readonly JobStoreCase[] = [
         finishedAt: null,
         resultExpiresAt: null,
         timings: { queueMs: null, coldStartMs: null, executionMs: null, uploadMs: null, downloadMs: null },
+        metrics: null,
         error: null,
         outputs: [],
         warnings: [],
@@ -170,6 +171,16 @@ const changes: readonly JobStoreCase[] = [
         status: 'succeeded',
         resultExpiresAt: clock.now() + HOUR,
         timings: { queueMs: 5, coldStartMs: 0, executionMs: 900.5, uploadMs: 10, downloadMs: null },
+        metrics: {
+          queueMs: 5,
+          bootMs: 0,
+          modelLoadMs: 300,
+          samplingMs: 500.5,
+          encodeMs: null,
+          uploadMs: 10,
+          gpu: 'NVIDIA L40S',
+          peakMemoryBytes: 12_884_901_888,
+        },
         cost: usd(0.000279),
         outputs: [
           {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
+import type { JobMetrics } from '../job.ts';
 import { type HttpStandIn, httpStandIn, json } from './http-stand-in.ts';
 
 /** Options of {@link runpodStandIn}. */
@@ -7,6 +8,8 @@ export interface RunPodStandInOptions {
   readonly apiKey: string;
   /** What every SaveImage node makes. */
   readonly picture: Uint8Array;
+  /** What the worker measures of every job; nothing without it, as the community's worker does. */
+  readonly metrics?: JobMetrics;
 }
 
 interface Input {
@@ -18,7 +21,11 @@ interface Input {
  * RunPod's job API as far as the adapter uses it, in this process: every job has ended when it is first asked about,
  * with an envelope as our worker makes it. For unit tests and benchmarks.
  */
-export async function runpodStandIn({ apiKey, picture }: RunPodStandInOptions): Promise<HttpStandIn> {
+export async function runpodStandIn({
+  apiKey,
+  picture,
+  metrics,
+}: RunPodStandInOptions): Promise<HttpStandIn> {
   const jobs = new Map<string, object>();
   const data = Buffer.from(picture).toString('base64');
 
@@ -36,7 +43,7 @@ export async function runpodStandIn({ apiKey, picture }: RunPodStandInOptions): 
       const description = { filename: `${nodeId}_00001_.png`, kind: 'image', contentType: 'image/png' };
       return { ...description, type: 'base64', data, nodeId, size: picture.length };
     });
-    const output = { images: pictures, files: [], timings: { bootMs: 0 } };
+    const output = { images: pictures, files: [], timings: { bootMs: 0 }, metrics };
     return { id, status: 'COMPLETED', delayTime: 1, executionTime: 2, output };
   }
 
