@@ -44,6 +44,28 @@ describe('endpoint.json', () => {
     expect(() => parseEndpointConfig(at('main'))).toThrow(/pin the URL/);
   });
 
+  it('takes custom nodes by repository and commit, and by registry and version', () => {
+    const customNodes = [
+      { name: 'first', repository: 'https://github.com/a/first', commit: 'a'.repeat(40) },
+      { name: 'second', registry: 'second-nodes', version: '1.2.3' },
+      { name: 'third', registry: 'third-nodes', version: '0.4', sha256: 'b'.repeat(64) },
+    ];
+    expect(parseEndpointConfig({ ...smallest, customNodes }).customNodes).toEqual(customNodes);
+  });
+
+  it.each([
+    [{ name: 'x', registry: 'x', version: 'latest' }, 'customNodes.0.version: a version such as 1.2.3'],
+    [{ name: 'x', registry: 'x', version: '1.2.3', sha256: 'f00' }, 'customNodes.0.sha256: 64 hexadecimal'],
+    [{ name: 'x', registry: '../x', version: '1.2.3' }, 'customNodes.0.registry: an id of the registry'],
+    [
+      { name: 'x', repository: 'https://x.test/x', commit: 'main' },
+      'customNodes.0.commit: a whole commit hash',
+    ],
+    [{ name: 'x', repository: 'https://x.test/x' }, 'customNodes.0.commit: '],
+  ])('says of the form that was meant what is wrong with the custom node %j', (node, message) => {
+    expect(() => parseEndpointConfig({ ...smallest, customNodes: [node] })).toThrow(message);
+  });
+
   it('has its JSON Schema in the repository, up to date', () => {
     const file = path.join(import.meta.dirname, '../schema/endpoint.schema.json');
     // Stale: run src/write-schema.ts, as the README says.

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { customNode } from './custom-node.ts';
 import { deploymentFields, deploymentProblems } from './endpoint-deployment.ts';
 import { runpodProvider } from './runpod-provider.ts';
 import { WorkflowError } from './workflow-error.ts';
@@ -115,19 +116,9 @@ export const endpointConfig = z
       .default({}),
     comfyui: z.strictObject({ version: z.string().regex(/^\d+\.\d+\.\d+$/) }).default({ version: '0.3.64' }),
     customNodes: z
-      .array(
-        z.strictObject({
-          name: z
-            .string()
-            .regex(
-              /^[A-Za-z0-9_][A-Za-z0-9._-]*$/,
-              'a folder name: letters, digits, dots, dashes, underscores',
-            ),
-          repository: z.url({ protocol: /^https$/ }),
-          commit: z.string().regex(/^[0-9a-f]{40}$/, 'a whole commit hash of 40 digits'),
-        }),
-      )
-      .default([]),
+      .array(customNode)
+      .default([])
+      .describe('installed in this order; each a commit of a repository, or a version of the Comfy registry'),
     models: z.array(model).default([]),
     smoke: z
       .strictObject({
@@ -175,17 +166,26 @@ export type EndpointInput = z.infer<typeof endpointInput>;
 export function parseEndpointConfig(value: unknown): EndpointConfig {
   const result = endpointConfig.safeParse(value);
   if (result.success) return result.data;
-  const problems = result.error.issues.map(
-    (issue) => `  ${issue.path.join('.') || '(top)'}: ${messageOf(issue)}`,
-  );
+  const problems = result.error.issues
+    .flatMap(plainIssues)
+    .map(({ path, message }) => `  ${path.join('.') || '(top)'}: ${message}`);
   throw new WorkflowError('invalid_endpoint', `endpoint.json is not valid:\n${problems.join('\n')}`, {
     cause: result.error,
   });
 }
 
-/** What is wrong with a key of a record is said one level below. */
-function messageOf(issue: z.core.$ZodIssue): string {
-  return issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
+interface PlainIssue {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** What is wrong with a key of a record is said one level below; of several forms the nearest one is meant. */
+function plainIssues(issue: z.core.$ZodIssue): PlainIssue[] {
+  if (issue.code === 'invalid_key') return [{ ...issue, message: issue.issues[0]?.message ?? issue.message }];
+  if (issue.code !== 'invalid_union' || issue.errors.length === 0) return [issue];
+  const forms = issue.errors.map((form) => form.flatMap(plainIssues));
+  const nearest = forms.reduce((best, form) => (form.length < best.length ? form : best));
+  return nearest.map(({ path, message }) => ({ path: [...issue.path, ...path], message }));
 }
 
 /** The JSON Schema of endpoint.json, as editors and Python use it: without defaults a key may be absent. */

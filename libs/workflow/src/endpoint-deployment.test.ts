@@ -77,6 +77,21 @@ describe('what a deployment runs on', () => {
     expect(parse).toThrow(message);
   });
 
+  it.each([true, 'warm-up.json', { workflow: 'warm-up.json', required: true }])(
+    'takes %j as the run before the first job',
+    (warmUp) => {
+      expect(() => parseEndpointConfig({ ...smallest, warmUp })).not.toThrow();
+      expect(() => parseEndpointConfig({ ...smallest, environments: { dev: { warmUp } } })).not.toThrow();
+    },
+  );
+
+  it.each(['../warm-up.json', '/warm-up.json', 'warm-up', { workflow: '.x.json' }, { other: 1 }, 3])(
+    'refuses %j as the run before the first job',
+    (warmUp) => {
+      expect(() => parseEndpointConfig({ ...smallest, warmUp })).toThrow('warmUp');
+    },
+  );
+
   it('lays an environment over the rest: objects are merged, lists replaced', () => {
     const config = parseEndpointConfig({
       ...smallest,

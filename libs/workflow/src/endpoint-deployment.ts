@@ -69,6 +69,24 @@ const snapshot = z
     'memory snapshots: of the CPU, or also of the GPU (alpha on Modal, crashes on restore are reported)',
   );
 
+const warmUpWorkflow = z
+  .string()
+  .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]*\.json$/, 'a file beside endpoint.json, such as warm-up.json');
+
+const warmUp = z
+  .union([
+    z.boolean(),
+    warmUpWorkflow,
+    z.strictObject({
+      workflow: warmUpWorkflow.optional(),
+      required: z.boolean().default(false).describe('whether a container must not start without it'),
+    }),
+  ])
+  .describe(
+    "a run before a container takes jobs: true for the endpoint's workflow with the inputs of `smoke`, " +
+      'or a workflow file in API format; a failure is logged',
+  );
+
 const scaling = {
   minContainers: z.int().min(0).describe('containers that stay warm, and are billed'),
   maxContainers: z.int().min(1),
@@ -105,6 +123,7 @@ export const environmentOverrides = z.strictObject({
   memory: hardware.memory.optional(),
   regions: hardware.regions.optional(),
   snapshot: hardware.snapshot.optional(),
+  warmUp: warmUp.optional(),
   secrets: hardware.secrets.optional(),
   volumes: hardware.volumes.optional(),
   scaling: z.strictObject(scaling).partial().optional(),
@@ -127,6 +146,7 @@ export const deploymentFields = {
   memory: hardware.memory.default(8192),
   regions: hardware.regions.default([]),
   snapshot: hardware.snapshot.default('none'),
+  warmUp: warmUp.optional(),
   secrets: hardware.secrets.default([]),
   volumes: hardware.volumes.default([]),
   scaling: z

@@ -26,6 +26,15 @@ export {
   endpointJsonSchema,
   parseEndpointConfig,
 } from './endpoint-config.ts';
+export {
+  customNode,
+  type CustomNode,
+  customNodePackage,
+  customNodePin,
+  isSamePackage,
+  type RegistryNode,
+  registryPin,
+} from './custom-node.ts';
 export { environmentOverrides, inEnvironment } from './endpoint-deployment.ts';
 export { runpodProvider, runpodVariables } from './runpod-provider.ts';
 export { GPUS, type Limit, SCALEDOWN_SECONDS, TIMEOUT_SECONDS } from './modal-limits.ts';

@@ -300,4 +300,29 @@ describe('inferred inputs', () => {
     });
     expect(inputsOf(workflow, info)).not.toHaveProperty('sampler');
   });
+
+  it('offers nothing that can have one value only', () => {
+    const info = {
+      ...core,
+      ...catalogue(
+        nodeClass(
+          'ExampleGenerate',
+          {
+            prompt: ['STRING', { multiline: true }],
+            seed: ['INT', { min: 0, max: 9 }],
+            duration: ['INT', { min: 5, max: 5 }],
+            resolution: [['1080p']],
+            aspect_ratio: [['1:1', '16:9']],
+          },
+          ['IMAGE'],
+        ),
+      ),
+    };
+    const values = { prompt: 'a', seed: 1, duration: 5, resolution: '1080p', aspect_ratio: '1:1' };
+    const workflow = api({
+      1: ['ExampleGenerate', values],
+      2: ['SaveImage', { images: ['1', 0], filename_prefix: 'x' }],
+    });
+    expect(Object.keys(inputsOf(workflow, info))).toEqual(['prompt', 'aspectRatio', 'seed']);
+  });
 });

@@ -80,7 +80,12 @@ export function inferInputs(
     ...cfgCandidates(view, positivePath),
     ...strengthCandidates(view, positivePath),
     ...(options.modelFiles === true ? modelCandidates(view) : []),
-  ].filter((candidate) => !markers.closed.has(candidate.node) && !broken.has(placeKey(candidate)));
+  ].filter(
+    (candidate) =>
+      !markers.closed.has(candidate.node) &&
+      !broken.has(placeKey(candidate)) &&
+      !hasOneValue(view, candidate),
+  );
   const names = new NameList();
   const marked = markers.inputs.map((group) => ({
     group,
@@ -112,6 +117,17 @@ export function endpointInputs(inferred: readonly InferredInput[]): Record<strin
 
 function rank([first]: readonly Candidate[]): number {
   return first === undefined ? 0 : ORDER.indexOf(first.kind);
+}
+
+/** Whether its class takes nothing else than what is there: `1080p` of a model that makes nothing else. */
+function hasOneValue(view: WorkflowView, { node, field }: Candidate): boolean {
+  const declared = view.declared(node, field);
+  if (declared === undefined || declared.type === 'STRING') return false;
+  const { min, max, image_upload, video_upload, audio_upload } = declared.options;
+  if (typeof min === 'number' && min === max) return true;
+  const isFile = [image_upload, video_upload, audio_upload].includes(true);
+  const [only, another] = declared.values ?? [];
+  return !isFile && only !== undefined && another === undefined && only === view.constant(node, field);
 }
 
 /** Each place once: the first rule that found it counts. */

@@ -5,7 +5,6 @@ export {
   type EnvironmentKind,
   type EnvironmentOptions,
   readEnvironment,
-  type RegistryNode,
   type UnpinnedCode,
   type UnpinnedPart,
 } from './environment/environment.ts';
@@ -15,6 +14,8 @@ export {
   type PinResolver,
   publicResolver,
   type PublicResolverOptions,
+  type RegistryArchive,
 } from './environment/pin-resolver.ts';
 export { loadNodeMap, type LoadedNodeMap, type NodeMapOptions } from './manager-map.ts';
 export { takeInventory } from './take-inventory.ts';
+export { unpinnedModels, unpinnedModelsNote } from './unpinned-models.ts';

@@ -53,27 +53,12 @@ export interface UnpinnedPart {
   readonly known: Readonly<Record<string, string | number>>;
 }
 
-/** A package of the Comfy registry in one version, whose content the registry never changes. */
-export interface RegistryNode {
-  /** Folder below custom_nodes. */
-  readonly name: string;
-  /** Id of the package in the registry. */
-  readonly registry: string;
-  /** `1.2.3`, without `v`. */
-  readonly version: string;
-}
-
 /** An environment as parts of endpoint.json, and what is left to a person. */
 export interface Environment {
   readonly kind: EnvironmentKind;
   /** Version of ComfyUI, where it is known. */
   readonly comfyui: { readonly version: string } | undefined;
   readonly customNodes: EndpointConfig['customNodes'];
-  /**
-   * Packages that are pinned by their version in the Comfy registry alone. Each is in `unpinned` too, with the code
-   * `registry_version`, for whoever can name nodes by repository and commit only.
-   */
-  readonly registryNodes: readonly RegistryNode[];
   readonly models: EndpointConfig['models'];
   /** GPU that the source asks for, as it writes it. */
   readonly gpu: string | undefined;

@@ -1,8 +1,9 @@
+import { type CustomNode, registryPin } from '../../custom-node.ts';
 import type { EndpointConfig } from '../../endpoint-config.ts';
-import type { CustomClass, RegistryVersion } from '../../inventory/custom-nodes.ts';
+import type { CustomClass } from '../../inventory/custom-nodes.ts';
 import { currentFolder, isPinnedUrl, type ModelReference } from '../../inventory/model-files.ts';
 import { takeInventory } from '../take-inventory.ts';
-import type { Environment, EnvironmentOptions, RegistryNode, UnpinnedPart } from './environment.ts';
+import type { Environment, EnvironmentOptions, UnpinnedPart } from './environment.ts';
 import {
   COMMIT,
   type Findings,
@@ -13,7 +14,6 @@ import {
 } from './findings.ts';
 
 type Model = EndpointConfig['models'][number];
-type CustomNode = EndpointConfig['customNodes'][number];
 
 /** Turns what a source names into parts of endpoint.json, and lists what cannot be. */
 export async function pinFindings(findings: Findings, options: EnvironmentOptions): Promise<Environment> {
@@ -21,18 +21,14 @@ export async function pinFindings(findings: Findings, options: EnvironmentOption
   const { used, classes, missing, unused } = usedNodes(findings.nodes, wanted?.classes);
   const unpinned: UnpinnedPart[] = [...findings.other];
   const customNodes: CustomNode[] = [];
-  const registryNodes: RegistryNode[] = [];
   const models: Model[] = [];
   const { version, commit, problem } = findings.comfyui;
   if (problem !== undefined)
     unpinned.push({ part: 'comfyui', name: 'ComfyUI', ...problem, known: known({ version, commit }) });
   for (const node of used) {
     const pinned = await pinNode(node, options);
-    if (!('code' in pinned)) customNodes.push(pinned);
-    else {
-      unpinned.push(pinned);
-      if (pinned.code === 'registry_version') registryNodes.push(...registryPin(node));
-    }
+    if ('code' in pinned) unpinned.push(pinned);
+    else customNodes.push(pinned);
   }
   for (const model of withSources(findings.models, wanted?.models, options.modelSources)) {
     const pinned = await pinModel(model, options);
@@ -54,7 +50,6 @@ export async function pinFindings(findings: Findings, options: EnvironmentOption
     kind: findings.kind,
     comfyui: version === undefined ? undefined : { version },
     customNodes,
-    registryNodes,
     models,
     gpu: findings.gpu,
     unpinned,
@@ -143,9 +138,9 @@ async function pinNode(node: NodeFinding, options: EnvironmentOptions): Promise<
   if (repository !== undefined && node.commit !== undefined && COMMIT.test(node.commit))
     return { name, repository, commit: node.commit };
   if (registry !== undefined) {
-    const found = await taggedCommit(node, options);
-    if (found?.commit !== undefined) return { name, repository: found.repository, commit: found.commit };
-    return unpinned(registryProblem(registry, found?.repository));
+    const pin = registryPin(name, registry);
+    if (pin === undefined) return unpinned(noRelease(registry.id));
+    return { ...pin, ...(await resolver?.registryArchive?.(pin.registry, pin.version, signal)) };
   }
   if (repository === undefined) {
     return unpinned({
@@ -173,53 +168,12 @@ async function pinNode(node: NodeFinding, options: EnvironmentOptions): Promise<
   });
 }
 
-function registryProblem(
-  registry: RegistryVersion,
-  repository: string | undefined,
-): Omit<UnpinnedPart, 'part' | 'name' | 'known'> {
-  const { id } = registry;
-  const version = releaseOf(registry);
-  const where = `its repository${repository === undefined ? '' : ` (${repository})`}`;
-  if (version === undefined) {
-    return {
-      code: 'registry_version',
-      problem: `It is the newest version of ${id} in the Comfy registry, whichever that is.`,
-      action: `Look up which version you have, or find its commit in ${where} and add that to customNodes.`,
-    };
-  }
+function noRelease(id: string): Omit<UnpinnedPart, 'part' | 'name' | 'known'> {
   return {
     code: 'registry_version',
-    problem: `It is ${id} ${version} of the Comfy registry, which names no commit.`,
-    action: `Find the commit of that version in ${where} and add it to customNodes; no tag there is named v${version} or ${version}, or it could not be looked up.`,
+    problem: `It is ${id} of the Comfy registry, and no version is named: whichever is newest would be installed.`,
+    action: `Look up which version works for you, and add it to customNodes: {"name", "registry": "${id}", "version"}.`,
   };
-}
-
-/** The commit that a package's repository tags as its version in the registry: `v1.2.3` or `1.2.3`. */
-async function taggedCommit(
-  { repository: named, registry }: NodeFinding,
-  { resolver, nodeMap, signal }: EnvironmentOptions,
-): Promise<{ readonly repository: string; readonly commit?: string } | undefined> {
-  if (registry === undefined) return undefined;
-  const { id } = registry;
-  const version = releaseOf(registry);
-  const repository =
-    named ?? nodeMap?.repositoryNamed?.(id) ?? (await resolver?.registryRepository?.(id, signal));
-  if (repository === undefined) return undefined;
-  for (const tag of version === undefined ? [] : [`v${version}`, version]) {
-    const found = await resolver?.commit(repository, tag, signal);
-    if (found !== undefined && found !== 'private') return { repository, commit: found.commit };
-  }
-  return { repository };
-}
-
-function registryPin({ name, registry }: NodeFinding): RegistryNode[] {
-  const version = registry === undefined ? undefined : releaseOf(registry);
-  return registry === undefined || version === undefined ? [] : [{ name, registry: registry.id, version }];
-}
-
-/** A version that means one content: not `nightly` or `latest`. */
-function releaseOf({ version }: RegistryVersion): string | undefined {
-  return /^v?(\d+(?:\.\d+)+(?:[-+.][\w.]+)?)$/.exec(version ?? '')?.[1];
 }
 
 /** Models of the source, with addresses that the workflow or the caller knows. */

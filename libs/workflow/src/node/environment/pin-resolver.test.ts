@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import { mkdtempSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
@@ -22,9 +23,18 @@ describe('asking the network', () => {
     server = createServer((request, response) => {
       asked.push(`${request.method ?? ''} ${request.url ?? ''}`);
       if (request.url?.startsWith('/nodes/') === true) {
-        if (request.url === '/nodes/known-nodes')
-          response.end(JSON.stringify({ repository: 'https://github.com/someone/known-nodes.git' }));
+        const downloadUrl = `http://${request.headers.host ?? ''}/known-nodes-1.2.3.zip`;
+        if (request.url === '/nodes/known-nodes/install?version=1.2.3')
+          response.end(JSON.stringify({ version: '1.2.3', downloadUrl }));
+        else if (request.url.startsWith('/nodes/other-version/'))
+          response.end(JSON.stringify({ version: '2.0.0', downloadUrl }));
+        else if (request.url.startsWith('/nodes/elsewhere/'))
+          response.end(JSON.stringify({ version: '1.2.3', downloadUrl: 'file:///etc/passwd' }));
         else response.writeHead(404).end('{}');
+        return;
+      }
+      if (request.url === '/known-nodes-1.2.3.zip') {
+        response.end('an archive');
         return;
       }
       if (request.url?.includes('/closed/') === true) response.writeHead(401);
@@ -82,10 +92,19 @@ describe('asking the network', () => {
     expect(await commit('ext::sh -c true', 'main')).toBeUndefined();
   });
 
-  it('asks the Comfy registry for the repository of a package', async () => {
-    const { registryRepository } = resolver();
-    expect(await registryRepository?.('known-nodes')).toBe('https://github.com/someone/known-nodes');
-    expect(await registryRepository?.('../unknown')).toBeUndefined();
-    expect(asked).toEqual(['GET /nodes/known-nodes', 'GET /nodes/..%2Funknown']);
+  it('reads the archive of a version in the Comfy registry for its hash', async () => {
+    const { registryArchive } = resolver();
+    expect(await registryArchive?.('known-nodes', '1.2.3')).toEqual({
+      sha256: createHash('sha256').update('an archive').digest('hex'),
+    });
+    for (const id of ['../unknown', 'other-version', 'elsewhere'])
+      expect(await registryArchive?.(id, '1.2.3'), id).toBeUndefined();
+    expect(asked).toEqual([
+      'GET /nodes/known-nodes/install?version=1.2.3',
+      'GET /known-nodes-1.2.3.zip',
+      'GET /nodes/..%2Funknown/install?version=1.2.3',
+      'GET /nodes/other-version/install?version=1.2.3',
+      'GET /nodes/elsewhere/install?version=1.2.3',
+    ]);
   });
 });

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 
 import { isObject } from '../../json-value.ts';
-import { publicRepository } from './findings.ts';
 
 /** A public file whose address names one content for ever. */
 export interface PinnedFile {
@@ -16,6 +16,11 @@ export interface PinnedCommit {
   readonly commit: string;
 }
 
+/** The archive of a version in the Comfy registry. */
+export interface RegistryArchive {
+  readonly sha256: string;
+}
+
 /** Asks what only the network knows. Each answers `private` where a login is needed, `undefined` where it cannot tell. */
 export interface PinResolver {
   readonly file: (url: string, signal?: AbortSignal) => Promise<PinnedFile | 'private' | undefined>;
@@ -25,8 +30,12 @@ export interface PinResolver {
     ref: string | undefined,
     signal?: AbortSignal,
   ) => Promise<PinnedCommit | 'private' | undefined>;
-  /** https address of the repository of a package in the Comfy registry. */
-  readonly registryRepository?: (id: string, signal?: AbortSignal) => Promise<string | undefined>;
+  /** What is known of the archive that the Comfy registry serves for a version of a package. */
+  readonly registryArchive?: (
+    id: string,
+    version: string,
+    signal?: AbortSignal,
+  ) => Promise<RegistryArchive | undefined>;
 }
 
 /** How {@link publicResolver} reaches the network. */
@@ -42,13 +51,16 @@ export interface PublicResolverOptions {
 /** Longest wait for one answer, in milliseconds: HEAD requests and ls-remote take well under a second. */
 const TIMEOUT_MS = 30_000;
 
+/** Bytes of an archive that are read for its hash; packages of nodes have some megabytes. */
+const LARGEST_ARCHIVE = 256 * 1024 * 1024;
+
 const FILE_PATH = /^\/([^/]+\/[^/]+)\/(?:resolve|blob)\/([^/]+)\/(.+)$/;
 
 /**
  * Asks Hugging Face and git servers as anybody may, without a login: of a file Hugging Face's own headers
  * (`X-Repo-Commit`, `X-Linked-Size`, `X-Linked-Etag`), of a repository `git ls-remote`. Files elsewhere, and small files
- * that Hugging Face keeps in git, stay unresolved. Of a package it asks the Comfy registry for the repository
- * (`GET /nodes/{id}`).
+ * that Hugging Face keeps in git, stay unresolved. Of a version it asks the Comfy registry for the archive
+ * (`GET /nodes/{id}/install?version=`, `downloadUrl`), and reads it whole for its SHA-256.
  */
 export function publicResolver(options: PublicResolverOptions = {}): PinResolver {
   const base = new URL(options.huggingFace ?? 'https://huggingface.co');
@@ -77,15 +89,32 @@ export function publicResolver(options: PublicResolverOptions = {}): PinResolver
       return { url: `https://huggingface.co${path(commit)}`, size, sha256 };
     },
     commit: (repository, ref, signal) => lsRemote(repository, ref, timeoutMs, signal),
-    async registryRepository(id, signal) {
-      const response = await fetch(new URL(`/nodes/${encodeURIComponent(id)}`, registry), {
-        signal: within(timeoutMs, signal),
-      });
+    async registryArchive(id, version, signal) {
+      const asked = new URL(`/nodes/${encodeURIComponent(id)}/install`, registry);
+      asked.searchParams.set('version', version);
+      const response = await fetch(asked, { signal: within(timeoutMs, signal) });
       const answer: unknown = response.ok ? await response.json().catch(() => undefined) : undefined;
-      const repository = isObject(answer) ? answer['repository'] : undefined;
-      return typeof repository === 'string' ? publicRepository(repository).url : undefined;
+      const address = isObject(answer) && answer['version'] === version ? answer['downloadUrl'] : undefined;
+      if (typeof address !== 'string' || !URL.canParse(address)) return undefined;
+      const { protocol } = new URL(address);
+      return protocol === 'https:' || protocol === registry.protocol
+        ? hashOf(address, within(timeoutMs, signal))
+        : undefined;
     },
   };
+}
+
+async function hashOf(address: string, signal: AbortSignal): Promise<RegistryArchive | undefined> {
+  const response = await fetch(address, { signal });
+  if (!response.ok || response.body === null) return undefined;
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+    bytes += chunk.byteLength;
+    if (bytes > LARGEST_ARCHIVE) return undefined;
+    hash.update(chunk);
+  }
+  return { sha256: hash.digest('hex') };
 }
 
 function within(timeoutMs: number, signal: AbortSignal | undefined): AbortSignal {

@@ -67,16 +67,15 @@ describe('a ComfyUI-Manager snapshot', () => {
     expect(environment).toMatchObject({
       kind: 'manager-snapshot',
       comfyui: undefined,
-      customNodes: [{ name: 'ComfyUI-KJNodes', repository: kj, commit: A }],
+      customNodes: [
+        { name: 'ComfyUI-KJNodes', repository: kj, commit: A },
+        { name: 'comfyui-impact-pack', registry: 'comfyui-impact-pack', version: '8.15.3' },
+      ],
     });
     expect(codes(environment)).toEqual({
       ComfyUI: 'version_unknown',
-      'comfyui-impact-pack': 'registry_version',
       'my_node.py': 'single_file',
     });
-    expect(environment.registryNodes).toEqual([
-      { name: 'comfyui-impact-pack', registry: 'comfyui-impact-pack', version: '8.15.3' },
-    ]);
     expect(environment.unpinned.find(({ part }) => part === 'comfyui')?.action).toContain(
       `git describe --tags ${A}`,
     );
@@ -213,12 +212,13 @@ describe('a comfy-build.yaml', () => {
       }),
       { resolver },
     );
-    expect(environment.customNodes).toEqual([]);
+    expect(environment.customNodes).toEqual([
+      { name: 'Impact', registry: 'comfyui-impact-pack', version: '8.15.3' },
+    ]);
     expect(environment.models).toEqual([]);
     expect(codes(environment)).toEqual({
       ComfyUI: 'version_unknown',
       uploaded: 'no_repository',
-      Impact: 'registry_version',
       closed: 'private_repository',
       'mine.safetensors': 'no_public_source',
       'vae.safetensors': 'private_source',
@@ -277,14 +277,16 @@ COPY requirements.txt /
     expect(environment).toMatchObject({
       kind: 'dockerfile',
       comfyui: undefined,
-      customNodes: [{ name: 'nodes', commit: B }],
+      customNodes: [
+        { name: 'comfyui-kjnodes', registry: 'comfyui-kjnodes', version: '1.1.5' },
+        { name: 'nodes', commit: B },
+      ],
     });
     expect(environment.models).toMatchObject([
       { directory: 'checkpoints', filename: 'base.safetensors', size: 10 },
     ]);
     expect(codes(environment)).toEqual({
       ComfyUI: 'version_unknown',
-      'comfyui-kjnodes': 'registry_version',
       'comfyui-impact-pack': 'registry_version',
       'style.safetensors': 'private_source',
       my_nodes: 'copied_file',
@@ -393,7 +395,7 @@ class ComfyUI: ...
       kind: 'modal',
       comfyui: { version: '0.3.47' },
       gpu: 'L40S',
-      customNodes: [],
+      customNodes: [{ name: 'was-node-suite-comfyui', registry: 'was-node-suite-comfyui', version: '1.0.2' }],
     });
     expect(environment.models).toEqual([
       {
@@ -404,7 +406,7 @@ class ComfyUI: ...
         sha256: SHA,
       },
     ]);
-    expect(codes(environment)).toEqual({ 'was-node-suite-comfyui': 'registry_version' });
+    expect(codes(environment)).toEqual({});
   });
 
   it('with clones, constants and f-strings', async () => {

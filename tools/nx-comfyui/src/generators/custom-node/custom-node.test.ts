@@ -92,9 +92,26 @@ describe('custom-node', () => {
     expect(pinned(), 'the name stays').toEqual([{ name: 'example', repository, commit: 'e'.repeat(40) }]);
   });
 
+  it('pins a version of the Comfy registry, and takes the place of the same package', async () => {
+    const pin = { name: 'ComfyUI-Example', registry: 'comfyui-example', version: '1.2.3' };
+    await customNode(tree, { endpoint: 'small', repository, ref: 'd'.repeat(40) }, { resolver });
+    const sha256 = 'f'.repeat(64);
+    const knowing = { ...resolver, registryArchive: () => Promise.resolve({ sha256 }) };
+    await customNode(tree, { endpoint: 'small', registry: 'comfyui-example@1.2.3' }, { resolver: knowing });
+    expect(pinned(), 'its folder stays').toEqual([{ ...pin, sha256 }]);
+    const published = { endpoint: 'small', registry: 'comfyui-example@1.3.0' };
+    await customNode(tree, published, { resolver: unreachable });
+    expect(pinned()).toEqual([{ ...pin, version: '1.3.0' }]);
+    expect(tree.read('apps/endpoints/small/README.md', 'utf8')).toContain('1.3.0');
+  });
+
   it.each([
-    [{}, 'Give either'],
-    [{ checkout: 'a', repository }, 'Give either'],
+    [{}, 'Give one of'],
+    [{ checkout: 'a', repository }, 'Give one of'],
+    [{ repository, registry: 'x@1.2.3' }, 'Give one of'],
+    [{ registry: 'comfyui-kjnodes' }, 'an id and a version'],
+    [{ registry: 'comfyui-kjnodes@latest' }, 'an id and a version'],
+    [{ registry: '../x@1.2.3' }, 'an id and a version'],
     [{ repository: 'git@github.com:example/x.git' }, 'https address'],
     [{ repository: 'http://example.com/x' }, 'https address'],
     [{ repository: 'https://token@github.com/example/x' }, 'name or token'],

@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { logger, type Tree } from '@nx/devkit';
-import { type EndpointConfig, parseEndpointConfig, WorkflowError } from '@ryla/workflow';
+import {
+  type CustomNode,
+  customNodePin,
+  isSamePackage,
+  parseEndpointConfig,
+  registryPin,
+  WorkflowError,
+} from '@ryla/workflow';
 import { type PinResolver, readEnvironment } from '@ryla/workflow/node';
 
 import { writeDerivedFiles } from '../endpoint/derived-files.ts';
@@ -12,8 +19,6 @@ import { readEndpoint, writeDocument } from '../endpoint/endpoint-folder.ts';
 import { defaultSources, folderName } from '../endpoint/requirements.ts';
 import { userPath } from '../endpoint/user-path.ts';
 import type { CustomNodeOptions } from './options.ts';
-
-type CustomNode = EndpointConfig['customNodes'][number];
 
 /**
  * `nx g @ryla/nx-comfyui:custom-node <endpoint>`: adds a custom node to endpoint.json, or moves it to another commit.
@@ -28,9 +33,7 @@ export async function customNode(
   const { root, document, config } = readEndpoint(tree, options.endpoint);
   const found = await pin(options, resolver);
   const named = options.name === undefined || options.name === '' ? found : { ...found, name: options.name };
-  const known = config.customNodes.findIndex(({ repository }) =>
-    sameRepository(repository, named.repository),
-  );
+  const known = config.customNodes.findIndex((other) => isSamePackage(other, named));
   const before = config.customNodes[known];
   // A name that was chosen before stays: other nodes may look for it.
   const node = before === undefined || options.name !== undefined ? named : { ...named, name: before.name };
@@ -44,20 +47,40 @@ export async function customNode(
 }
 
 function sentence(endpoint: string, before: CustomNode | undefined, node: CustomNode): string {
-  const at = `${node.repository} at ${node.commit}`;
-  if (before === undefined) return `${endpoint} has ${node.name} now: ${at}.`;
-  if (before.commit === node.commit) return `${endpoint} has ${node.name} already: ${at}.`;
-  return `${endpoint}: ${node.name} moved from ${before.commit} to ${at}.`;
+  const pin = customNodePin(node);
+  if (before === undefined) return `${endpoint} has ${node.name} now: ${pin}.`;
+  if (customNodePin(before) === pin) return `${endpoint} has ${node.name} already: ${pin}.`;
+  return `${endpoint}: ${node.name} moved from ${customNodePin(before)} to ${pin}.`;
 }
 
-function pin({ checkout, repository, ref }: CustomNodeOptions, resolver: PinResolver): Promise<CustomNode> {
-  const [folder, address] = [checkout, repository].map((text) => (text === '' ? undefined : text));
-  if (folder !== undefined && address === undefined) return pinCheckout(userPath(folder), resolver);
-  if (address !== undefined && folder === undefined) return pinRepository(address, ref, resolver);
+function pin(
+  { checkout, repository, registry, ref }: CustomNodeOptions,
+  resolver: PinResolver,
+): Promise<CustomNode> {
+  const given = [checkout, repository, registry].map((text) => (text === '' ? undefined : text));
+  const [folder, address, published] = given;
+  if (given.filter((text) => text !== undefined).length === 1) {
+    if (folder !== undefined) return pinCheckout(userPath(folder), resolver);
+    if (address !== undefined) return pinRepository(address, ref, resolver);
+    if (published !== undefined) return pinPublished(published, resolver);
+  }
   throw new WorkflowError(
     'invalid_environment',
-    'Give either --checkout=<folder>, or --repository=<https address> with or without --ref.',
+    'Give one of --checkout=<folder>, --repository=<https address> with or without --ref, or --registry=<id>@<version>.',
   );
+}
+
+/** A version of the Comfy registry, with the hash of its archive where the registry can be asked. */
+async function pinPublished(published: string, resolver: PinResolver): Promise<CustomNode> {
+  const [id = '', version] = published.split('@');
+  const node = registryPin(folderName(id), { id, version });
+  if (node === undefined) {
+    throw new WorkflowError(
+      'invalid_environment',
+      `--registry is an id and a version of the Comfy registry, such as comfyui-kjnodes@1.1.0, not "${published}".`,
+    );
+  }
+  return { ...node, ...(await resolver.registryArchive?.(id, node.version)) };
 }
 
 /** Reads a checkout as a ComfyUI that has nothing but it, so that the same rules hold as for `--from`. */
@@ -110,10 +133,6 @@ async function pinRepository(
     );
   }
   return { name, repository, commit: found.commit };
-}
-
-function sameRepository(one: string, other: string): boolean {
-  return one.replace(/\.git$/, '').toLowerCase() === other.replace(/\.git$/, '').toLowerCase();
 }
 
 /** The document with a key's value; a new key comes after another one, or last. */

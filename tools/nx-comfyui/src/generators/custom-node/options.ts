@@ -4,5 +4,6 @@ export interface CustomNodeOptions {
   readonly checkout?: string;
   readonly repository?: string;
   readonly ref?: string;
+  readonly registry?: string;
   readonly name?: string;
 }

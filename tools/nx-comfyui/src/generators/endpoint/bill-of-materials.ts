@@ -4,6 +4,9 @@ import { takeInventory } from '@ryla/workflow/node';
 import type { EndpointFolder } from './endpoint-folder.ts';
 import { cell, table } from './marked-part.ts';
 
+/** Page of a package of the Comfy registry, before its id. */
+const REGISTRY_PAGE = 'https://registry.comfy.org/nodes/';
+
 type Model = EndpointFolder['config']['models'][number];
 
 /**
@@ -60,11 +63,12 @@ function missingModels(inventory: Inventory, pinned: readonly Model[]): string {
 }
 
 function nodeTable(nodes: EndpointFolder['config']['customNodes']): string {
-  const rows = nodes.map(({ name, repository, commit }) => [
-    `[${cell(name)}](${repository})`,
-    `\`${commit.slice(0, 12)}\``,
-  ]);
-  return table(['custom node', 'commit'], rows);
+  const rows = nodes.map((node) =>
+    'registry' in node
+      ? [`[${cell(node.name)}](${REGISTRY_PAGE}${node.registry})`, node.version]
+      : [`[${cell(node.name)}](${node.repository})`, `\`${node.commit.slice(0, 12)}\``],
+  );
+  return table(['custom node', 'pinned to'], rows);
 }
 
 function customClassList({ customClasses }: Inventory): string {

@@ -1,3 +1,4 @@
+import { IS_INSTALLED } from '../../installation.ts';
 import { billOfMaterials } from './bill-of-materials.ts';
 import type { EndpointFolder } from './endpoint-folder.ts';
 import { defaultOf, isFile, isNeeded, limitsOf } from './input-words.ts';
@@ -41,6 +42,7 @@ function commands({ config }: EndpointFolder, sample: string | undefined): strin
     .filter(([, input]) => isFile(input) && isNeeded(input))
     .map(([input]) => ` --input ${input}=${sample ?? 'FILE'}`)
     .join('');
+  if (IS_INSTALLED) return [`npx nx run ${config.name}:run:cloud${files}   # once it is deployed`];
   return [
     `npm start -- --endpoint ${config.name}${files}   # on this machine, without an account`,
     ...(config.models.length === 0

@@ -2,12 +2,15 @@ import process from 'node:process';
 
 import {
   type CustomClass,
+  type CustomNode,
+  customNodePackage,
   endpointConfig,
   type EndpointConfig,
   type Inventory,
   type ModelReference,
   type NodeMap,
   type ObjectInfo,
+  registryPin,
 } from '@ryla/workflow';
 import {
   CORE_VERSION,
@@ -22,7 +25,6 @@ import {
 import { userPath } from './user-path.ts';
 
 type Model = EndpointConfig['models'][number];
-type CustomNode = EndpointConfig['customNodes'][number];
 
 /** Something that a person must do before the endpoint can run for real. */
 export interface LeftToDo {
@@ -99,6 +101,7 @@ function tolerant(resolver: PinResolver): PinResolver {
   return {
     file: (...asked) => resolver.file(...asked).catch(() => undefined),
     commit: (...asked) => resolver.commit(...asked).catch(() => undefined),
+    registryArchive: async (...asked) => resolver.registryArchive?.(...asked).catch(() => undefined),
   };
 }
 
@@ -151,19 +154,33 @@ async function pinNodes(
   environment: Environment | undefined,
   resolver: PinResolver,
 ) {
-  const pinned = new Map((environment?.customNodes ?? []).map((node) => [node.repository, node]));
+  const pinned = new Map((environment?.customNodes ?? []).map((node) => [customNodePackage(node), node]));
   const left: LeftToDo[] = [];
   const told = new Set((environment?.unpinned ?? []).map(({ name }) => name));
   for (const { className, source } of classes) {
     const owner = environment?.classes[className];
-    if (owner !== undefined || told.has(className)) continue;
-    if (source.kind === 'repository' && pinned.has(source.repository)) continue;
+    if (owner !== undefined || told.has(className) || packagesOf(source).some((one) => pinned.has(one)))
+      continue;
     const node = await pinNode(source, resolver);
     if (node === undefined) left.push(nodeLeft(className, source));
-    else pinned.set(node.repository, node);
+    else pinned.set(customNodePackage(node), node);
   }
   const names = new Set([...pinned.values()].map(({ name }) => name));
   return { pinned: [...pinned.values()], left, has: (name: string) => names.has(name) };
+}
+
+/** A package by its repository and by its id in the registry, as {@link customNodePackage} names them. */
+function packagesOf(source: CustomClass['source']): string[] {
+  const commit = '';
+  const name = '';
+  return [
+    ...(source.kind === 'repository'
+      ? [customNodePackage({ name, repository: source.repository, commit })]
+      : []),
+    ...('registry' in source && source.registry !== undefined
+      ? [customNodePackage({ name, registry: source.registry.id, version: '' })]
+      : []),
+  ];
 }
 
 /** Code of which only a map tells is not installed before a person has looked at it. */
@@ -171,13 +188,18 @@ async function pinNode(
   source: CustomClass['source'],
   resolver: PinResolver,
 ): Promise<CustomNode | undefined> {
-  if (source.kind !== 'repository') return undefined;
-  const name = folderName(source.repository);
-  if (source.commit !== undefined) return { name, repository: source.repository, commit: source.commit };
-  if (source.statedBy === 'map') return undefined;
+  if (source.kind !== 'repository' && source.kind !== 'registry') return undefined;
+  if (source.kind === 'repository' && source.commit !== undefined)
+    return { name: folderName(source.repository), repository: source.repository, commit: source.commit };
+  if (source.registry !== undefined) {
+    const { id } = source.registry;
+    const pin = registryPin(folderName(id), source.registry);
+    if (pin !== undefined) return { ...pin, ...(await resolver.registryArchive?.(id, pin.version)) };
+  }
+  if (source.kind === 'registry' || source.statedBy === 'map') return undefined;
   const found = await resolver.commit(source.repository, undefined);
   if (found === undefined || found === 'private') return undefined;
-  return { name, repository: source.repository, commit: found.commit };
+  return { name: folderName(source.repository), repository: source.repository, commit: found.commit };
 }
 
 function nodeLeft(name: string, source: CustomClass['source']): LeftToDo {
@@ -192,8 +214,8 @@ function nodeLeft(name: string, source: CustomClass['source']): LeftToDo {
     case 'registry':
       return {
         name,
-        problem: `This class is from the package ${source.registry.id} of the Comfy registry, which names no commit.`,
-        action: `Find its repository, then: ${generator}<address> --ref=<tag or commit>`,
+        problem: `This class is from the package ${source.registry.id} of the Comfy registry, and the workflow names no version.`,
+        action: `Look up which version works for you, then: npx nx g @ryla/nx-comfyui:custom-node <endpoint> --registry=${source.registry.id}@<version>`,
       };
     case 'ambiguous':
       return {

@@ -51,12 +51,22 @@ describe('import-runpod', () => {
   });
 
   it('overwrites no endpoint', async () => {
-    const files = [desk.put('endpoints.json', [endpoint])];
-    await importRunpod(tree, { files, write: true });
+    await importRunpod(tree, { files: [desk.put('endpoints.json', [endpoint])], write: true });
     const first = tree.read('apps/endpoints/flux/endpoint.json', 'utf8');
-    await importRunpod(tree, { files, write: true });
+    const another = desk.put('another.json', [{ ...endpoint, id: 'another' }]);
+    await importRunpod(tree, { files: [another], write: true });
     expect(tree.read('apps/endpoints/flux/endpoint.json', 'utf8')).toBe(first);
     expect(tree.exists('apps/endpoints/flux-2/endpoint.json')).toBe(true);
+  });
+
+  it('imports an endpoint once', async () => {
+    const files = [desk.put('endpoints.json', [endpoint])];
+    await importRunpod(tree, { files, write: true });
+    const before = filesBelow(tree, '.');
+    await importRunpod(tree, { files, write: true });
+    expect(said.join('\n')).toContain('**flux** is in the workspace already');
+    const after = filesBelow(tree, '.');
+    expect({ ...after, 'migration-import.md': '' }).toEqual({ ...before, 'migration-import.md': '' });
   });
 
   it('says what to give it when there is nothing to import from', async () => {

@@ -3,13 +3,14 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 
 import { logger, type Tree } from '@nx/devkit';
-import { loadEndpoint } from '@ryla/workflow/node';
+import { listEndpoints, loadEndpoint } from '@ryla/workflow/node';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { Desk, filesBelow, workspaceTree } from '../../../test-support/endpoint-tree.ts';
 import { resolver, smallerPicture } from '../../../test-support/example-workflows.ts';
 import { inputSchema } from '../endpoint/openapi-fragment.ts';
 import { workflowEndpoint } from '../workflow-endpoint/workflow-endpoint.ts';
+import generator from './generator.ts';
 import { syncEndpoints } from './sync-endpoints.ts';
 
 const WORKSPACE = path.resolve(import.meta.dirname, '../../../../..');
@@ -57,6 +58,11 @@ describe('sync-endpoints', () => {
     expect(tree.read('docs/endpoints.md', 'utf8')).toContain('pixelsWide');
   });
 
+  it('can be run by hand: nx g calls what a generator returns', async () => {
+    expect(await generator(tree, {})).toBeUndefined();
+    expect(await generator(tree)).toMatchObject({ outOfSyncDetails: [] });
+  });
+
   it('leaves a client that somebody wrote, and endpoints that cannot be read', async () => {
     tree.write('apps/endpoints/small/client.ts', 'export const mine = 1;\n');
     tree.write('apps/endpoints/broken/endpoint.json', '{ "name": "broken" }\n');
@@ -70,8 +76,10 @@ describe('sync-endpoints', () => {
 });
 
 describe('the OpenAPI fragment', () => {
-  it.each(['flux-schnell', 'photo-finish'])('states the inputs of %s as its gateway does', async (name) => {
-    const folder = path.join(WORKSPACE, 'apps/endpoints', name);
+  const folders = path.join(WORKSPACE, 'apps/endpoints');
+
+  it.each(listEndpoints(folders))('states the inputs of %s as its gateway does', async (name) => {
+    const folder = path.join(folders, name);
     const code =
       'import json, sys; from pathlib import Path; from ryla_modal.endpoint_inputs import Endpoint; ' +
       'print(json.dumps(Endpoint.load(Path(sys.argv[1])).input_schema()))';

@@ -26,7 +26,7 @@ afterEach(() => {
   desk[Symbol.dispose]();
 });
 
-type Written = Pick<EndpointConfig, 'inputs' | 'outputs' | 'gpu' | 'models'>;
+type Written = Pick<EndpointConfig, 'inputs' | 'outputs' | 'gpu' | 'models' | 'customNodes'>;
 
 function written(): Written {
   return JSON.parse(tree.read(FILE, 'utf8') ?? '') as Written;
@@ -137,6 +137,33 @@ describe('update-endpoint', () => {
     });
     expect(Object.keys(written().inputs)).not.toContain('negativePrompt');
     expect(report).toContain('- negativePrompt: node 3 has no text any more');
+  });
+
+  it('adds a package of the Comfy registry that the workflow names with its version, once', async () => {
+    const { '7': save, ...others } = textToPicture();
+    const workflow = {
+      ...others,
+      '7': { ...save, inputs: { filename_prefix: 'fox', images: ['8', 0] } },
+      // A class that the catalogue can read; the node says whose it is.
+      '8': {
+        class_type: 'ImageInvert',
+        inputs: { image: ['6', 0] },
+        _meta: { title: 'Invert', cnr_id: 'invert-nodes', ver: '1.2.3' },
+      },
+    };
+    const report = await update(workflow);
+    expect(report).toContain('+ invert-nodes of the Comfy registry');
+    const pin = { name: 'invert-nodes', registry: 'invert-nodes', version: '1.2.3' };
+    expect(written().customNodes).toEqual([pin]);
+
+    const other = {
+      name: 'Invert-Nodes',
+      repository: 'https://github.com/a/Invert-Nodes',
+      commit: 'a'.repeat(40),
+    };
+    edit((document) => void (document.customNodes = [other]));
+    await update(workflow);
+    expect(written().customNodes, 'the same package, pinned by hand').toEqual([other]);
   });
 
   it('refuses an endpoint that is not there, and names those that are', async () => {

@@ -1,9 +1,11 @@
 import { logger, type Tree } from '@nx/devkit';
 import {
   canonicalWorkflow,
+  customNodePackage,
   diffWorkflows,
   endpointInputs,
   endpointOutputs,
+  isSamePackage,
   type ObjectInfo,
   parseApiWorkflow,
   parseEndpointConfig,
@@ -94,9 +96,11 @@ function mergedDocument(
   const hasCustomClasses = requirements.inventory.customClasses.length > 0;
   const nodes = mergeList(
     config.customNodes,
-    requirements.customNodes,
+    requirements.customNodes.filter(
+      (node) => !config.customNodes.some((other) => isSamePackage(other, node)),
+    ),
     () => hasCustomClasses,
-    ({ repository }) => repository,
+    customNodePackage,
   );
   const version = laterVersion(config.comfyui.version, requirements.comfyui.version);
   return {

@@ -1,3 +1,4 @@
+import type { Tree } from '@nx/devkit';
 import type { EndpointConfig } from '@ryla/workflow';
 
 import type { ProviderChoice } from '../endpoint/endpoint-document.ts';
@@ -28,6 +29,22 @@ export const TSCONFIG = `${JSON.stringify(
   null,
   2,
 )}\n`;
+
+const BASE = 'tsconfig.base.json';
+
+/** The same in a workspace that installed this package: by its own rules, if it has any. */
+export function installedTsconfig(tree: Tree): string {
+  const own = { target: 'es2023', module: 'nodenext', strict: true, skipLibCheck: true };
+  const compilerOptions = {
+    ...(tree.exists(BASE) ? {} : own),
+    composite: true,
+    rootDir: '.',
+    outDir: 'out-tsc',
+    rewriteRelativeImportExtensions: true,
+  };
+  const base = tree.exists(BASE) ? { extends: `../../../${BASE}` } : {};
+  return `${JSON.stringify({ ...base, compilerOptions, include: ['*.ts'] }, null, 2)}\n`;
+}
 
 /** vitest.config.ts of an endpoint. */
 export function vitestConfig(name: string): string {

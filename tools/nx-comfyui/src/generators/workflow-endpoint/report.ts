@@ -1,5 +1,6 @@
 import type { InferredInput, InferredOutput } from '@ryla/workflow';
 
+import { IS_INSTALLED } from '../../installation.ts';
 import type { ProviderChoice } from '../endpoint/endpoint-document.ts';
 import { endpointRoot } from '../endpoint/endpoint-folder.ts';
 import { gigabytes } from '../endpoint/bill-of-materials.ts';
@@ -30,11 +31,16 @@ export function report({ name, provider, source, inputs, outputs, requirements }
     ...source.problems.map(({ message }) => `Warning: ${message}`),
     ...leftLines(left),
     '',
-    `Next: npx nx test ${name}`,
-    `      ${deployCommand(name, provider)}`,
+    ...nextLines(name, provider),
     `What it takes and gives is in ${endpointRoot(name)}/endpoint.json; edit it, then: npx nx sync`,
     '',
   ].join('\n');
+}
+
+function nextLines(name: string, provider: ProviderChoice): string[] {
+  if (IS_INSTALLED)
+    return [`Next: npx nx validate ${name}`, `      npx nx run ${name}:run:cloud   # once it is deployed`];
+  return [`Next: npx nx test ${name}`, `      ${deployCommand(name, provider)}`];
 }
 
 /** What a person must do, under each action what it is for; empty where there is nothing. */

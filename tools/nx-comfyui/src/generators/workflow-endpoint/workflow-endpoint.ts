@@ -15,6 +15,7 @@ import {
   writeDocument,
   writeOriginal,
 } from '../endpoint/endpoint-folder.ts';
+import { IS_INSTALLED } from '../../installation.ts';
 import { isFile, isNeeded } from '../endpoint/input-words.ts';
 import { readObjectInfo } from '../endpoint/object-info-source.ts';
 import { newReadme } from '../endpoint/readme.ts';
@@ -23,7 +24,7 @@ import { sampleFor } from '../endpoint/sample-media.ts';
 import { userPath } from '../endpoint/user-path.ts';
 import { readWorkflow, type WorkflowSource } from '../endpoint/workflow-source.ts';
 import type { WorkflowEndpointOptions } from './options.ts';
-import { clientTest, TSCONFIG, vitestConfig } from './project-files.ts';
+import { clientTest, installedTsconfig, TSCONFIG, vitestConfig } from './project-files.ts';
 import { report } from './report.ts';
 
 /** What a generator looks things up with; tests put their own in its place. */
@@ -141,13 +142,19 @@ function writeProject(
     samples.set(input, sample?.name ?? 'sample.mp4');
     if (sample !== undefined) tree.write(`${root}/${sample.name}`, sample.bytes);
   }
-  const missing = [...samples.values()].find((file) => !tree.exists(`${root}/${file}`));
-  const notLocally = asksPartners
-    ? 'its nodes call a paid service, which has no stand-in.'
-    : missing && `there is no ${missing} beside it yet. Copy the test of another endpoint when there is.`;
-  tree.write(`${root}/tsconfig.json`, TSCONFIG);
-  tree.write(`${root}/vitest.config.ts`, vitestConfig(name));
-  tree.write(`${root}/client.test.ts`, clientTest({ config, provider, samples, savesPictures, notLocally }));
+  if (IS_INSTALLED) tree.write(`${root}/tsconfig.json`, installedTsconfig(tree));
+  else {
+    const missing = [...samples.values()].find((file) => !tree.exists(`${root}/${file}`));
+    const notLocally = asksPartners
+      ? 'its nodes call a paid service, which has no stand-in.'
+      : missing && `there is no ${missing} beside it yet. Copy the test of another endpoint when there is.`;
+    tree.write(`${root}/tsconfig.json`, TSCONFIG);
+    tree.write(`${root}/vitest.config.ts`, vitestConfig(name));
+    tree.write(
+      `${root}/client.test.ts`,
+      clientTest({ config, provider, samples, savesPictures, notLocally }),
+    );
+  }
   const [sample] = samples.values();
   tree.write(
     `${root}/README.md`,
