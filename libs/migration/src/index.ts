@@ -22,7 +22,7 @@ export {
   type NamedGateResult,
   type SideSeries,
 } from './gates/gates.ts';
-export { PARITY_TAGS, SHADOW_TAG } from './gates/observation.ts';
+export { COMPARE_TAG, PARITY_TAGS, SHADOW_TAG } from './gates/observation.ts';
 export { type Thresholds, thresholds } from './gates/thresholds.ts';
 export { MIGRATION_ERROR_CODES, MigrationError, type MigrationErrorCode } from './migration-error.ts';
 export type { Finding } from './stages/assessment.ts';
@@ -45,7 +45,8 @@ export {
   type ShadowRunnerOptions,
   worstCaseUsd,
 } from './stages/shadow-runner.ts';
-export { shareOf, type Stage, STAGES } from './stages/stage.ts';
+export { type ModelsVerified, modelsVerified, noteModelsVerified } from './stages/models-verified.ts';
+export { compareStages, shareOf, type Stage, STAGES } from './stages/stage.ts';
 export type { Change, StageChange, StageState } from './stages/stage-state.ts';
 export {
   routeOf,
@@ -87,7 +88,18 @@ export {
 } from './compare/comparison.ts';
 export { BUSY, projectedCost, type ProjectedCost, type SideOptions, type Volume } from './compare/costs.ts';
 export { judgeResults } from './compare/judge-results.ts';
-export { COMPARE_TAG } from './compare/measured-job.ts';
 export { type Limits, ROUNDING } from './compare/noise-floor.ts';
 export { variedInputs } from './compare/varied-inputs.ts';
 export { createReport, type Report, type ReportOptions } from './report/report.ts';
+export {
+  type Decommission,
+  type DecommissionOptions,
+  type Deletion,
+  planDecommission,
+  scaleToZero,
+} from './decommission/decommission.ts';
+export { type OldSideRecord, REDACTED } from './decommission/old-side-record.ts';
+export { type QueueHealth, readQueueHealth } from './decommission/queue-health.ts';
+export type { Refusal } from './decommission/refusal.ts';
+export type { Traffic } from './decommission/traffic.ts';
+export { type VolumeCheck, volumeCheck, type VolumeData } from './decommission/volume-data.ts';

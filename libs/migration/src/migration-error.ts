@@ -6,6 +6,8 @@ export const MIGRATION_ERROR_CODES = [
   'invalid_state',
   'invalid_export',
   'nothing_to_roll_back',
+  'old_side_unreadable',
+  'old_side_gone',
 ] as const;
 
 /** One of {@link MIGRATION_ERROR_CODES}. */

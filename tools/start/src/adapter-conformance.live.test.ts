@@ -30,6 +30,7 @@ describe('adapters against the local clouds', () => {
         stranger: modal({ baseUrl, auth: { type: 'modal-proxy', key, secret: 'wrong' } }),
         picture: greyPng(32, 32),
         timeoutMs: CASE_MS,
+        measures: true,
       };
     }, START_MS);
     afterAll(() => Promise.all([target.adapter.close(), target.stranger.close()]));
@@ -48,6 +49,7 @@ describe('adapters against the local clouds', () => {
         stranger: runpod({ apiUrl, apiKey: 'wrong', endpointId }),
         picture: greyPng(32, 32),
         timeoutMs: CASE_MS,
+        measures: true,
       };
     }, START_MS);
     afterAll(() => Promise.all([target.adapter.close(), target.stranger.close()]));

@@ -15,6 +15,9 @@ const workspaceRoot = path.resolve(import.meta.dirname, '../../..');
 const endpointsFolder = path.join(workspaceRoot, 'apps/endpoints');
 const args = process.argv.slice(2);
 
+/** The account that the workspace's endpoints were imported from, as RunPod's API v2 lists it. */
+const ACCOUNT = path.join(workspaceRoot, 'libs/migration/fixtures/accounts/02-ryla-v2.json');
+
 async function main(): Promise<void> {
   if (!isSupportedNode(process.versions.node))
     throw new Error(unsupportedNodeMessage(process.versions.node, process.execPath));
@@ -29,13 +32,15 @@ async function main(): Promise<void> {
     python,
     signal,
     stateDir: path.join(workspaceRoot, '.local-clouds'),
-    args,
+    args: ['--runpod-account', ACCOUNT, ...args],
   });
   await clouds.createApiSecret();
+  await clouds.createVolumeSecret();
+  await clouds.fillVolumes();
   for (const name of listEndpoints(endpointsFolder)) {
-    const { config } = loadEndpoint(path.join(endpointsFolder, name));
-    await clouds.placeSimulatedModels(config);
-    await clouds.registerRunpodWorker(runpodEndpointId(config));
+    const endpoint = loadEndpoint(path.join(endpointsFolder, name));
+    await clouds.placeSimulatedModels(endpoint);
+    await clouds.registerRunpodWorker(runpodEndpointId(endpoint.config));
   }
   console.log(
     `${await howToUse(clouds, workspaceRoot)}\n\nThe local clouds are running. Press Ctrl-C to stop them.`,
@@ -56,7 +61,9 @@ if (args.includes('--help') || args.includes('-h')) {
       'Starts the local Modal and the local RunPod and prints the environment that points tools at them;\n' +
       'it is also written to .local-clouds/environment.json. Volumes are kept in .local-clouds. Ctrl-C stops.\n' +
       'On the RunPod there is a worker for every endpoint of the workspace, started when a job waits for it;\n' +
-      'on Modal there is the secret ryla-secrets, and what you deploy: npx nx deploy photo-finish\n\n' +
+      'its account has the endpoints, the templates and the network volume that the workspace was imported from\n' +
+      '(another one: --runpod-account FILE). On Modal there are the secrets ryla-secrets and ryla-runpod-s3, and\n' +
+      'what you deploy: npx nx deploy photo-finish\n\n' +
       'Options are those of the Python command, such as --modal-fault kill-container: see .venv/bin/local-clouds --help',
   );
 } else {

@@ -34,7 +34,12 @@ export async function howToUse(
     ...Object.entries(variables).map(([name, value]) => `  export ${name}=${value}`),
     '',
     `Modal:   control plane ${modal.serverUrl}, web functions http://${modal.workspace}--<label>.localhost:${new URL(modal.webUrl).port}`,
-    `RunPod:  ${runpod.apiUrl}`,
+    `RunPod:  ${runpod.apiUrl}, management API ${runpod.managementUrl}`,
+    `Volumes: S3 API ${runpod.s3.url} with the keys ${runpod.s3.accessKey} and ${runpod.s3.secretKey}; files below ${runpod.s3.folder}`,
+    ...Object.entries(runpod.s3.buckets).map(
+      ([id, dataCenter]) =>
+        `         modal run copy_volume.py --data-center ${dataCenter} --volume-id ${id} --plan   (in apps/modal)`,
+    ),
     `Control: ${modal.webUrl}/_local/state, ${runpod.apiUrl.replace(/\/v2$/, '')}/_local/state, and /_local/faults beside them`,
     `Engine:  ${engine['COMFYUI_URL'] ?? engine['COMFYUI_DIR'] ?? ''}`,
     `Log:     ${clouds.logFile}`,

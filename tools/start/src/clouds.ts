@@ -1,13 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { createWriteStream, mkdirSync, readFileSync, type WriteStream } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 
 import { localClouds } from '@ryla/business/local-clouds';
-import type { EndpointConfig } from '@ryla/workflow';
+import type { EndpointDefinition } from '@ryla/workflow';
+import { unpinnedModels } from '@ryla/workflow/node';
 import { request } from 'undici';
 import { z } from 'zod';
 
@@ -16,6 +17,18 @@ import type { PythonEnvironment } from './python-environment.ts';
 
 /** What the Python command `local-clouds` prints when it is ready. */
 const description = localClouds.extend({
+  runpod: localClouds.shape.runpod.extend({
+    managementUrl: z.url(),
+    s3: z.object({
+      url: z.url(),
+      accessKey: z.string(),
+      secretKey: z.string(),
+      /** Data centres of the network volumes with an S3 API, by the volumes' ids. */
+      buckets: z.record(z.string(), z.string()),
+      /** Holds the files of each network volume in a folder of its id. */
+      folder: z.string(),
+    }),
+  }),
   engine: z.record(z.string(), z.string()),
   stateDir: z.string(),
 });
@@ -38,6 +51,14 @@ export interface LocalCloudsOptions {
 
 /** A model that a real volume would hold; here it has no weights. */
 const SIMULATED_MODEL = 'SIMULATED: a placeholder without weights, made by npm start for comfy-sim.\n';
+
+/** Files of a network volume that nobody has put any on: models that no endpoint pins, and what is no model. */
+const VOLUME_FILES: Readonly<Record<string, string>> = {
+  'models/loras/dream-companion-style.safetensors': SIMULATED_MODEL,
+  'models/loras/dream-companion-light.safetensors': `${SIMULATED_MODEL}Another one.\n`,
+  'models/upscale_models/sharper-4x.pth': `${SIMULATED_MODEL}A third one.\n`,
+  'output/picture_00001_.txt': 'Not a model: the volume copy names it and leaves it.\n',
+};
 
 /** Milliseconds that the clouds have to end their containers and workers. */
 const STOP_GRACE_MS = 12_000;
@@ -142,6 +163,15 @@ export class LocalClouds implements AsyncDisposable {
     await this.createSecret('ryla-secrets', { RYLA_API_TOKEN: this.#apiToken });
   }
 
+  /** Makes the secret that apps/modal/copy_volume.py reads the keys of RunPod's S3 API from. */
+  async createVolumeSecret(): Promise<void> {
+    const { accessKey, secretKey } = this.description.runpod.s3;
+    await this.createSecret('ryla-runpod-s3', {
+      AWS_ACCESS_KEY_ID: accessKey,
+      AWS_SECRET_ACCESS_KEY: secretKey,
+    });
+  }
+
   /** Token of the bearer auth, once {@link createApiSecret} has made it. */
   get apiToken(): string | undefined {
     return this.#apiToken;
@@ -186,14 +216,32 @@ export class LocalClouds implements AsyncDisposable {
 
   /**
    * Puts placeholders for an endpoint's models onto the local volume, for comfy-sim only: its workflow is
-   * then accepted, and its pictures are marked as simulated. With a real ComfyUI this does nothing.
+   * then accepted, and its pictures are marked as simulated. With a real ComfyUI this does nothing. Those that
+   * endpoint.json does not name yet are placed too: where they come from matters to real clouds only.
    */
-  async placeSimulatedModels(config: EndpointConfig): Promise<void> {
+  async placeSimulatedModels(endpoint: Pick<EndpointDefinition, 'config' | 'workflow'>): Promise<void> {
     if (!this.isSimulated) return;
     const volume = path.join(this.description.stateDir, 'modal/volumes/main/ryla-models');
-    for (const { directory, filename } of config.models) {
+    const others = unpinnedModels(endpoint).flatMap(({ directory, subfolder = '', filename }) =>
+      directory === undefined ? [] : [{ directory: path.join(directory, subfolder), filename }],
+    );
+    for (const { directory, filename } of [...endpoint.config.models, ...others]) {
       await mkdir(path.join(volume, directory), { recursive: true });
       await writeFile(path.join(volume, directory, filename), SIMULATED_MODEL);
+    }
+  }
+
+  /** Puts something to copy onto each network volume that has no files yet. */
+  async fillVolumes(): Promise<void> {
+    const { buckets, folder } = this.description.runpod.s3;
+    for (const id of Object.keys(buckets)) {
+      const volume = path.join(folder, id);
+      if ((await readdir(volume)).length > 0) continue;
+      for (const [name, text] of Object.entries(VOLUME_FILES)) {
+        const file = path.join(volume, name);
+        await mkdir(path.dirname(file), { recursive: true });
+        await writeFile(file, text);
+      }
     }
   }
 

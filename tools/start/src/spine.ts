@@ -38,7 +38,7 @@ export async function bringUp(
   display: ProgressDisplay,
 ): Promise<Readonly<Partial<Record<Backend, Adapter>>>> {
   const { name } = endpoint.config;
-  await clouds.placeSimulatedModels(endpoint.config);
+  await clouds.placeSimulatedModels(endpoint);
   const adapters: Partial<Record<Backend, Adapter>> = {};
   if (backends.includes('modal')) {
     const done = display.step('modal deploy: apps/modal and the endpoint');

@@ -18,6 +18,7 @@ from ryla_modal.models import ModelFile
 from ryla_modal.volume_copy import ChangedDuringCopy, CopyOptions, InvalidSource, Keys, VolumeCopy
 from ryla_modal.volume_copy.address import address_of
 from ryla_modal.volume_copy.bucket import Bucket
+from ryla_modal.volume_copy.range_connections import RangeConnections, Reading
 from ryla_modal.volume_copy.verification import MD5, OFFERED, PINNED, REREAD, SAMPLED
 
 MakeCopy = Callable[..., VolumeCopy]
@@ -217,13 +218,43 @@ async def test_a_file_that_changes_while_it_is_copied_is_copied_again(
     assert not [line for line in lines if "it is fetched again" in line]
 
 
+async def test_a_file_that_changes_before_it_is_looked_at_ends_no_run(
+    source: Source, make_copy: MakeCopy, volume: Path
+) -> None:
+    """The smallest files are read to find out what ETags are, the largest to measure the rate."""
+    source.put("models/small", b"1")
+    source.put("models/large", bytes_of(1, 5 * MB))
+    changed: set[str] = set()
+
+    def change(operation: str, key: str) -> None:
+        if operation != "list" and key not in changed:
+            changed.add(key)
+            source.put(key, bytes_of(9, 6 * MB) if key == "models/large" else b"22")
+
+    source.s3.on_request = change
+    assert {file["state"] for file in (await make_copy(source).plan())["files"]} == {"missing"}
+    changed.clear()
+    assert (await make_copy(source).copy())["complete"]
+    assert files_of(volume) == {"small": b"22", "large": bytes_of(9, 6 * MB)}
+
+
 async def test_if_match_is_sent(source: Source) -> None:
     source.put("models/m", b"m")
+    address = source.options().address
+    ranges = RangeConnections(address.url, 1, QUICK.stall)
     async with aiohttp.ClientSession() as session:
-        bucket = Bucket(session, source.options().address, KEYS, QUICK)
+        bucket = Bucket(session, address, KEYS, QUICK, ranges)
+
+        def read(reading: Reading) -> None:
+            with bucket.blocking_get("models/m", 0, 1, "0" * 32, reading):
+                pass
+
+        with pytest.raises(ChangedDuringCopy):
+            await ranges.run(read)
         with pytest.raises(ChangedDuringCopy):
             async with bucket.get("models/m", 0, 1, "0" * 32):
                 pass
+    ranges.close()
 
 
 async def test_a_change_that_no_answer_shows_is_seen_at_the_end(
@@ -403,6 +434,10 @@ async def test_credentials_are_refused_with_advice_and_never_said(
 
 def test_addresses() -> None:
     assert address_of("eu-ro-1", "abc").url == "https://s3api-eu-ro-1.runpod.io"
+    local = "http://127.0.0.1:1234"
+    assert address_of("EU-RO-1", "abc", runpod_url=local).url == local
+    with pytest.raises(InvalidSource, match="no S3 API"):
+        address_of("EU-SE-1", "abc", runpod_url=local)
     for data_center, volume_id, url in [
         ("EU-SE-1", "abc", ""),
         ("US-TX-3", "abc", ""),

@@ -5,13 +5,14 @@ import { memory, type MemoryOutcome } from '@ryla/business/testing';
 import type { DeterminismClass } from '@ryla/workflow';
 import { describe, expect, it } from 'vitest';
 
+import { COMPARE_TAG } from '../gates/observation.ts';
 import { MigrationError } from '../migration-error.ts';
 import { compareBackends, type CompareOptions } from './compare.ts';
 import { type Comparison, parseComparison } from './comparison.ts';
 import { judgeResults } from './judge-results.ts';
-import { COMPARE_TAG } from './measured-job.ts';
 import type { UnjudgedPair } from './pair-outputs.ts';
 import { hills, pictureFile } from './pictures.fixture.ts';
+import type { Volume } from './costs.ts';
 import { chanceOf } from './noise-floor.ts';
 import { seeded } from './schedule.ts';
 import { type Scripted, scriptedEndpoint, scriptedService } from './scripted-service.fixture.ts';
@@ -176,6 +177,38 @@ describe('outputs', () => {
       ['t.txt differs', 'v.mp4 look', 'w.mp4 differs'],
     );
     assert.ok(comparison.pairs.every(({ against, result }) => against === 'new' || result === 'same'));
+  });
+});
+
+describe('a month at the volume of the team', () => {
+  async function monthOf(idleSeconds: number | undefined, volume: Volume) {
+    const picture = await png(1);
+    const { checks, volume: kept } = await compareBackends({
+      service: scriptedService(() => ({ gpu: 'L40S', ...one('a.png', picture) })),
+      endpoint: scriptedEndpoint,
+      inputs: [{}],
+      old: { ...OLD, idleSeconds: 5 },
+      new: { ...NEW, ...(idleSeconds === undefined ? {} : { idleSeconds }) },
+      runs: 2,
+      volume,
+    });
+    assert.deepEqual(kept, { hoursPerDay: 24, ...volume });
+    const found = checks.find(({ name }) => name === 'month');
+    return [found?.state, found?.text];
+  }
+
+  it('is a check with idle time: a worker that waits long costs more where jobs are few', async () => {
+    const few = { jobsPerMonth: 1_000, hoursPerDay: 8 };
+    assert.deepEqual((await monthOf(5, few))[0], 'pass');
+    const [state, text] = await monthOf(600, few);
+    assert.equal(state, 'fail');
+    assert.match(text ?? '', /^1000 jobs a month over 8 hours a day cost about \$.* idle; /);
+  });
+
+  it('is unsure where the idle time of a side is not known, and refuses what is no volume', async () => {
+    assert.equal((await monthOf(undefined, { jobsPerMonth: 10 }))[0], 'unsure');
+    await assert.rejects(monthOf(5, { jobsPerMonth: 0 }), /above 0/);
+    await assert.rejects(monthOf(5, { jobsPerMonth: 1, hoursPerDay: 25 }), /up to 24/);
   });
 });
 

@@ -4,7 +4,7 @@ import type { Determinism, EndpointDefinition } from '@ryla/workflow';
 import { takeInventory } from '@ryla/workflow/node';
 
 import type { ComparedJob, Comparison } from './comparison.ts';
-import type { SideOptions } from './costs.ts';
+import { isVolume, type SideOptions, type Volume } from './costs.ts';
 import { latencies } from './latencies.ts';
 import { measureJob, type MeasuredJob } from './measured-job.ts';
 import { type Circumstances, judgePair, type Limits, limitsOf, noiseFloor, ROUNDING } from './noise-floor.ts';
@@ -17,7 +17,7 @@ import { checksOf, type Findings, parityOf, verdictOf } from './verdict.ts';
 
 /** Options of {@link compareBackends}. */
 export interface CompareOptions<Inputs extends object> {
-  /** Has both backends. Give it a store of its own, or the gates of a stage count the comparison's jobs too. */
+  /** Has both backends. Its jobs are tagged {@link COMPARE_TAG}: gates do not count them, and no application is told of them. */
   readonly service: Pick<ComfyUIService, 'run'>;
   readonly endpoint: EndpointDefinition<Inputs>;
   /** Inputs of the runs, in turn; see {@link variedInputs}. Files must be readable again and again: no streams. */
@@ -26,6 +26,8 @@ export interface CompareOptions<Inputs extends object> {
   readonly new: SideOptions;
   /** Runs; each is two jobs on the old side and one on the new. 30 or more, or cost and latency stay unsure. */
   readonly runs: number;
+  /** How many jobs the team runs: what a month costs, idle time included, is then a check of the verdict. */
+  readonly volume?: Volume;
   /** Whole number that decides the order; 1 without it. */
   readonly seed?: number;
   /** Determinism of the workflow; by its nodes without it. */
@@ -93,6 +95,7 @@ function check<Inputs extends object>({
   inputs,
   old,
   new: now,
+  volume,
 }: CompareOptions<Inputs>): void {
   const wrong = (message: string): never => {
     throw new ComfyUIServiceError('invalid_input', message);
@@ -100,6 +103,8 @@ function check<Inputs extends object>({
   if (!Number.isSafeInteger(runs) || runs < 1 || runs > MAXIMUM_RUNS)
     wrong(`runs is a whole number from 1 to ${MAXIMUM_RUNS}, not ${runs}.`);
   if (!Number.isSafeInteger(seed)) wrong(`seed is a whole number, not ${seed}.`);
+  if (volume !== undefined && !isVolume(volume))
+    wrong('volume is a number of jobs a month above 0, and of hours a day above 0 and up to 24.');
   if (inputs.length === 0) wrong('A comparison needs inputs: give at least one set, which may be empty.');
   if (old.backend === now.backend) wrong(`Both sides are ${old.backend}: name two backends.`);
   for (const [name, value] of inputs.flatMap((each) => Object.entries(each)))
@@ -167,6 +172,7 @@ function judged<Inputs extends object>(
     parity: parityOf(pairs, floor, limits),
     latency: latencies(jobs),
     costRatio: costRatioOf(jobs),
+    ...(options.volume === undefined ? {} : { volume: { hoursPerDay: 24, ...options.volume } }),
   };
   const checks = checksOf(findings);
   return {

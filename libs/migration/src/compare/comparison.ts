@@ -58,7 +58,7 @@ const pair = z.object({
   result: z.enum(['same', 'within-noise', 'differs', 'look']),
   /** Why, in sentences. */
   reasons: z.array(z.string()),
-  /** Of decoded pictures of one size. */
+  /** Of decoded pictures of one size, and of the spectrograms of sounds. */
   difference: z
     .object({
       ssimLoss: z.number(),
@@ -111,7 +111,7 @@ const latency = z.object({
 });
 
 const check = z.object({
-  name: z.enum(['jobs', 'facts', 'parity', 'latency', 'cost']),
+  name: z.enum(['jobs', 'facts', 'parity', 'latency', 'cost', 'month']),
   /** `unsure`: more runs are needed, or something was not measured. `look`: a person must look. */
   state: z.enum(['pass', 'fail', 'unsure', 'look']),
   text: z.string(),
@@ -171,6 +171,10 @@ export const comparison = z.object({
   latency: z.array(latency),
   /** Mean cost of an output, new by old, idle time left out; needs 30 jobs on each side. */
   costRatio: interval,
+  /** The volume that a month was reckoned for; absent where none was given. */
+  volume: z
+    .object({ jobsPerMonth: z.number().positive(), hoursPerDay: z.number().positive().max(24) })
+    .exactOptional(),
   checks: z.array(check),
   verdict: z.object({ state: z.enum(['ready', 'not-ready', 'unsure', 'look']), sentence: z.string() }),
   /** The pairs that differ most. */

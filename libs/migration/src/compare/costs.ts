@@ -56,6 +56,11 @@ export interface Volume {
   readonly hoursPerDay?: number;
 }
 
+/** Whether a month can be reckoned with: a number of jobs above 0, hours above 0 and up to 24. */
+export function isVolume({ jobsPerMonth, hoursPerDay = 24 }: Volume): boolean {
+  return Number.isFinite(jobsPerMonth) && jobsPerMonth > 0 && hoursPerDay > 0 && hoursPerDay <= 24;
+}
+
 /** What a month costs at a volume. */
 export interface ProjectedCost {
   readonly usdPerMonth: number;
@@ -86,11 +91,12 @@ export function projectedCost(
     ComparedSide,
     'usdPerSecond' | 'idleSeconds' | 'executionSeconds' | 'coldStartSeconds' | 'picturesPerJob'
   >,
-  { jobsPerMonth, hoursPerDay = 24 }: Volume,
+  volume: Volume,
 ): ProjectedCost | undefined {
+  const { jobsPerMonth, hoursPerDay = 24 } = volume;
   const { usdPerSecond, idleSeconds, executionSeconds, coldStartSeconds, picturesPerJob } = side;
   if (usdPerSecond === null || idleSeconds === null || executionSeconds === null) return undefined;
-  if (!(jobsPerMonth > 0) || !(hoursPerDay > 0 && hoursPerDay <= 24)) return undefined;
+  if (!isVolume(volume)) return undefined;
   const rate = jobsPerMonth / (DAYS * hoursPerDay * 3_600);
   const utilisation = rate * executionSeconds;
   const isFree = Math.max(0, 1 - utilisation);

@@ -11,13 +11,11 @@ import {
 } from '@ryla/business';
 import type { EndpointDefinition } from '@ryla/workflow';
 
+import { COMPARE_TAG } from '../gates/observation.ts';
 import type { ComparedJob } from './comparison.ts';
 import { type SideOptions, usdOf } from './costs.ts';
 import type { LoadedOutput } from './pair-outputs.ts';
 import type { Turn } from './schedule.ts';
-
-/** Tag of the jobs of comparisons. */
-export const COMPARE_TAG = 'migration:compare';
 
 /** The caller's own mistakes: every job of the comparison would fail with them. */
 const CALLERS_ERRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -63,7 +61,13 @@ export async function measureJob<Inputs extends object>(
   const jobId = randomUUID();
   const begun = { id: jobId, run, arm, backend, startedAt: clock.now() };
   try {
-    const result = await service.run(endpoint, inputs, { backend, jobId, tags: [COMPARE_TAG], signal });
+    const result = await service.run(endpoint, inputs, {
+      backend,
+      jobId,
+      tags: [COMPARE_TAG],
+      notify: false,
+      signal,
+    });
     const outputs = await loadOutputs(result, signal);
     return { job: { ...begun, ...succeeded(result, outputs, side) }, outputs };
   } catch (error) {

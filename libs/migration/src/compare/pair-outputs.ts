@@ -1,8 +1,11 @@
 /** Outputs of two jobs with the same inputs, side by side. */
 import type { ComparedOutput, ComparedPair } from './comparison.ts';
 import { containerOf } from './container.ts';
+import { decodeAudio, secondsOf } from './decoded-audio.ts';
 import { type DecodedPicture, decodePicture } from './decoded-picture.ts';
 import { differentFacts, pictureDifference } from './picture-difference.ts';
+import { areEqualSounds, differentSounds } from './sound-facts.ts';
+import { spectrogram } from './spectrogram.ts';
 import { type Thumbnails, thumbnails } from './thumbnails.ts';
 
 /** An output with its content. */
@@ -50,17 +53,15 @@ function placed(outputs: readonly LoadedOutput[]): [string, LoadedOutput][] {
 
 async function compared(old: LoadedOutput, now: LoadedOutput, isShown: boolean): Promise<Found> {
   if (old.kind !== now.kind) return decided('differs', `The kind was ${old.kind} and is ${now.kind}.`);
-  if (old.kind === 'image') {
+  // A video may be an animated picture (WebP, GIF), whose frames are decoded.
+  if (old.kind === 'image' || old.kind === 'video') {
     const [mine, theirs] = [await decodePicture(old.content), await decodePicture(now.content)];
     if (mine !== undefined && theirs !== undefined) return comparedPictures(mine, theirs, isShown);
-    if (mine !== undefined || theirs !== undefined)
-      return decided(
-        'differs',
-        `The picture of the ${mine === undefined ? 'old' : 'new'} side cannot be decoded.`,
-      );
+    if (mine !== undefined || theirs !== undefined) return decided('differs', broken('picture', mine));
   }
   if (old.sha256 === now.sha256) return decided('same');
   if (old.kind === 'text') return decided('differs', 'The text differs.');
+  if (old.kind === 'audio') return (await comparedSounds(old, now, isShown)) ?? comparedFiles(old, now);
   return comparedFiles(old, now);
 }
 
@@ -74,16 +75,41 @@ async function comparedPictures(old: DecodedPicture, now: DecodedPicture, isShow
   return { result, reasons: [], difference, thumbnails: shown };
 }
 
-/** Video, audio and other files: containers are told apart, contents are not looked into. */
+/** Undefined where neither can be decoded. */
+async function comparedSounds(
+  old: LoadedOutput,
+  now: LoadedOutput,
+  isShown: boolean,
+): Promise<Found | undefined> {
+  const [mine, theirs] = [await decodeAudio(old.content), await decodeAudio(now.content)];
+  if (mine === undefined && theirs === undefined) return undefined;
+  if (mine === undefined || theirs === undefined) return decided('differs', broken('sound', mine));
+  const facts = [...differentContainers(old, now), ...differentSounds(mine, theirs)];
+  if (facts.length > 0) return decided('differs', ...facts);
+  const seconds = Math.max(secondsOf(mine), secondsOf(theirs));
+  const found = await comparedPictures(spectrogram(mine, seconds), spectrogram(theirs, seconds), isShown);
+  // Spectra may be alike where samples are not: that is no distance, but not the same sound either.
+  return found.result === 'same' && !areEqualSounds(mine, theirs) ? { ...found, result: undefined } : found;
+}
+
+/** Other files, MP4 and WebM among them: containers are told apart, contents are not looked into. */
 function comparedFiles(old: LoadedOutput, now: LoadedOutput): Found {
-  const [mine, theirs] = [containerOf(old.content), containerOf(now.content)];
-  if (mine !== theirs)
-    return decided('differs', `The container was ${mine ?? 'unknown'} and is ${theirs ?? 'unknown'}.`);
+  const facts = differentContainers(old, now);
+  if (facts.length > 0) return decided('differs', ...facts);
   const sizes = `${old.bytes} and ${now.bytes} bytes`;
   return decided(
     'look',
     `The bytes differ (${sizes}); content of this kind is not compared: look or listen.`,
   );
+}
+
+function broken(what: string, mine: object | undefined): string {
+  return `The ${what} of the ${mine === undefined ? 'old' : 'new'} side cannot be decoded.`;
+}
+
+function differentContainers(old: LoadedOutput, now: LoadedOutput): readonly string[] {
+  const [mine, theirs] = [containerOf(old.content), containerOf(now.content)];
+  return mine === theirs ? [] : [`The container was ${mine ?? 'unknown'} and is ${theirs ?? 'unknown'}.`];
 }
 
 function decided(result: ComparedPair['result'], ...reasons: readonly string[]): Found {

@@ -1,6 +1,7 @@
 /** What a comparison comes to: its checks, and a sentence. */
 import { rateInterval } from '../statistics/binomial.ts';
 import type { ComparedLatency, ComparedPair, Comparison, ComparisonCheck } from './comparison.ts';
+import { BUSY, projectedCost } from './costs.ts';
 import { bounds, LEVELS_95 } from './latencies.ts';
 import { chanceOf, isNear } from './noise-floor.ts';
 import { inWords, percent, times, usd } from './wording.ts';
@@ -49,6 +50,7 @@ export function checksOf(findings: Findings): ComparisonCheck[] {
     parityCheck(findings),
     latencyCheck(findings),
     costCheck(findings),
+    ...monthCheck(findings),
   ];
 }
 
@@ -152,4 +154,25 @@ function costCheck({ sides, costRatio }: Findings): ComparisonCheck {
   const text = `${figures}: ${times(costRatio)}.`;
   if (costRatio.lower > RATIOS.failAbove) return { name, state: 'fail', text };
   return { name, state: costRatio.upper < RATIOS.passBelow ? 'pass' : 'unsure', text };
+}
+
+/** What a month costs at the team's volume; none where no volume was given. A reckoning, not a measurement: it has no interval. */
+function monthCheck({ sides, volume }: Findings): ComparisonCheck[] {
+  if (volume === undefined) return [];
+  const name = 'month';
+  const [old, now] = [projectedCost(sides.old, volume), projectedCost(sides.new, volume)];
+  if (old === undefined || now === undefined || old.usdPerMonth === 0) {
+    const text =
+      "A month's cost is not known: the card, price, execution time or idle time of a side is missing.";
+    return [{ name, state: 'unsure', text }];
+  }
+  const ratio = now.usdPerMonth / old.usdPerMonth;
+  const figures = `${volume.jobsPerMonth} jobs a month over ${volume.hoursPerDay} hours a day cost about ${usd(now.usdPerMonth)}, ${usd(now.idleUsd)} of it idle; ${usd(old.usdPerMonth)} and ${usd(old.idleUsd)} on the old side.`;
+  const busy =
+    Math.max(old.utilisation, now.utilisation) > BUSY
+      ? ' One worker would be too busy: the figures are rough.'
+      : '';
+  const text = `${figures} That is ${ratio.toFixed(2)} times as much.${busy}`;
+  if (ratio >= RATIOS.passBelow) return [{ name, state: 'fail', text }];
+  return [{ name, state: ratio <= RATIOS.failAbove && busy === '' ? 'pass' : 'unsure', text }];
 }

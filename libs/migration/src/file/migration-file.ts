@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 
+import { MIGRATION_FILE } from '@ryla/business/config';
 import { z } from 'zod';
 
 import { thresholds } from '../gates/thresholds.ts';
 import { MigrationError } from '../migration-error.ts';
 import { stage } from '../stages/stage.ts';
 
-/** Name of the file, at the root of the workspace. */
-export const MIGRATION_FILE = 'ryla.migration.json';
+export { MIGRATION_FILE };
 
 /** Where editors find the schema, from the root of the workspace. */
 export const MIGRATION_SCHEMA = './libs/migration/schema/migration.schema.json';

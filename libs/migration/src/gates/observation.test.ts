@@ -6,7 +6,7 @@ import { manualClock } from '@ryla/business/testing';
 import { describe, it } from 'vitest';
 
 import { JobHistory } from './job-history.ts';
-import { observe } from './observation.ts';
+import { COMPARE_TAG, observe } from './observation.ts';
 
 const MINUTE = 60_000;
 
@@ -25,6 +25,12 @@ describe('what a job tells', () => {
     assert.equal(observe(running, 9 * MINUTE, 10 * MINUTE), undefined);
     const stuck = observe(running, 11 * MINUTE, 10 * MINUTE);
     assert.deepEqual([stuck?.isMissing, stuck?.isFailed, stuck?.knownAt], [true, undefined, 10 * MINUTE]);
+  });
+
+  it("is nothing for a comparison's own job", async () => {
+    const ended = await job({ status: 'succeeded' });
+    assert.notEqual(observe(ended, 9 * MINUTE, 10 * MINUTE), undefined);
+    assert.equal(observe({ ...ended, tags: [COMPARE_TAG] }, 9 * MINUTE, 10 * MINUTE), undefined);
   });
 
   it('keeps its place when a stuck job ends after all', async () => {

@@ -4,6 +4,9 @@ import { hasEnded, type JobRecord } from '@ryla/business';
 /** Tag of jobs that run on the other side for comparison; nobody waits for them. */
 export const SHADOW_TAG = 'migration:shadow';
 
+/** Tag of jobs that a comparison runs, with inputs and a rhythm of its own: no traffic, and nothing that gates count. */
+export const COMPARE_TAG = 'migration:compare';
+
 /** Tags of a shadow job once its outputs were compared with those of the real one. */
 export const PARITY_TAGS = { same: 'migration:parity:same', differs: 'migration:parity:differs' } as const;
 
@@ -40,8 +43,9 @@ export interface Observation {
   readonly differs: boolean | undefined;
 }
 
-/** What a job tells; undefined as long as it says nothing yet. */
+/** What a job tells; undefined as long as it says nothing yet, and for a comparison's. */
 export function observe(job: JobRecord, now: number, stuckAfterMs: number): Observation | undefined {
+  if (job.tags.includes(COMPARE_TAG)) return undefined;
   const deadline = job.createdAt + stuckAfterMs;
   const isStuck = (job.finishedAt ?? now) > deadline;
   if (!hasEnded(job) && !isStuck) return undefined;

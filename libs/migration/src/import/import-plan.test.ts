@@ -99,7 +99,7 @@ describe('the team with the 200 GB volume', () => {
     const [flux, turbo, ...others] = plan.endpoints;
     assert.deepEqual(others, []);
     assert.deepEqual([flux?.runpodId, turbo?.runpodId], ['jpcxjab2zpro19', 'xqs8k7yhabwh0k']);
-    assert.deepEqual([flux?.name, turbo?.name], ['ryla-flux-schnell', 'ryla-z-image-turbo']);
+    assert.deepEqual([flux?.name, turbo?.name], ['flux-schnell', 'z-image-turbo']);
     const config = parseEndpointConfig(flux?.document);
     assert.deepEqual(config.gpu, ['L4', 'L40S']);
     assert.deepEqual(config.scaling.minContainers, 0);
@@ -112,9 +112,9 @@ describe('the team with the 200 GB volume', () => {
   it('is told that its volume needs a pod, and which secrets to make', () => {
     const [volume] = plan.volumes;
     assert.deepEqual([volume?.sizeGb, volume?.hasS3], [200, false]);
-    assert.deepEqual(volume?.endpoints, ['ryla-flux-schnell', 'ryla-z-image-turbo']);
+    assert.deepEqual(volume?.endpoints, ['flux-schnell', 'z-image-turbo']);
     const report = importReport(plan);
-    assert.match(report, /modal secret create ryla-ryla-flux-schnell-env HF_TOKEN="\$HF_TOKEN"/);
+    assert.match(report, /modal secret create ryla-flux-schnell-env HF_TOKEN="\$HF_TOKEN"/);
     assert.match(report, /ADMIN_PASSWORD/);
     assert.doesNotMatch(report, /hunter2/);
   });
@@ -123,7 +123,7 @@ describe('the team with the 200 GB volume', () => {
 describe('files', () => {
   it('keep what the migration file says already, and add the new endpoints at off', () => {
     const existing = JSON.stringify({
-      endpoints: { old: { stage: 'live' }, 'ryla-flux-schnell': { stage: 'shadow' } },
+      endpoints: { old: { stage: 'live' }, 'flux-schnell': { stage: 'shadow' } },
     });
     const files = plannedFiles(planImport(account('02-ryla-v2')), existing);
     const file = parseMigrationFile(files.at(-1)?.content ?? '');
@@ -132,9 +132,9 @@ describe('files', () => {
         .map(([name, { stage }]) => [name, stage])
         .toSorted(),
       [
+        ['flux-schnell', 'shadow'],
         ['old', 'live'],
-        ['ryla-flux-schnell', 'shadow'],
-        ['ryla-z-image-turbo', 'off'],
+        ['z-image-turbo', 'off'],
       ],
     );
     assert.throws(
@@ -144,8 +144,20 @@ describe('files', () => {
   });
 
   it('take names that are free', () => {
-    const [first] = planImport(account('02-ryla-v2'), ['ryla-flux-schnell']).endpoints;
-    assert.equal(first?.name, 'ryla-flux-schnell-2');
+    const [first] = planImport(account('02-ryla-v2'), ['flux-schnell']).endpoints;
+    assert.equal(first?.name, 'flux-schnell-2');
+  });
+
+  it('leave an endpoint that was imported before as it is, and say so', () => {
+    const imported = new Map([['jpcxjab2zpro19', 'flux-schnell']]);
+    const plan = planImport(account('02-ryla-v2'), ['flux-schnell'], imported);
+    assert.deepEqual(
+      plan.endpoints.map(({ name }) => name),
+      ['z-image-turbo'],
+    );
+    assert.deepEqual(plan.volumes[0]?.endpoints, ['flux-schnell', 'z-image-turbo']);
+    assert.match(importReport(plan), /\*\*flux-schnell\*\* is in the workspace already/);
+    checkPlan(account('02-ryla-v2'), plan);
   });
 });
 

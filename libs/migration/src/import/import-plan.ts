@@ -28,6 +28,8 @@ export interface ImportedVolume {
 /** What an import would make. */
 export interface ImportPlan {
   readonly endpoints: readonly ImportedEndpoint[];
+  /** Names of the workspace's endpoints that have a RunPod endpoint of the account already; nothing is made of these. */
+  readonly present: readonly string[];
   readonly volumes: readonly ImportedVolume[];
   /** Every value of the input, once. */
   readonly entries: readonly Entry[];
@@ -50,8 +52,13 @@ const WITHOUT_S3 = /^(EU-SE-1|US-TX-.*|CA-MTL-.*)$/;
  * Works out what an account becomes. Pure: nothing is read or written, on RunPod nothing is changed.
  *
  * @param taken names of endpoints that there are already.
+ * @param imported names of endpoints by the id in their `providers.runpod.endpointId`: these are not imported again.
  */
-export function planImport(account: Account, taken: Iterable<string> = []): ImportPlan {
+export function planImport(
+  account: Account,
+  taken: Iterable<string> = [],
+  imported: ReadonlyMap<string, string> = new Map(),
+): ImportPlan {
   const ledger = new Ledger(account);
   const list = (name: keyof Account): readonly Fields[] =>
     account[name].map((_, index) => new Fields(ledger, [name, index]));
@@ -59,11 +66,20 @@ export function planImport(account: Account, taken: Iterable<string> = []): Impo
   const volumeIds = new Set(list('networkVolumes').flatMap((volume) => volume.text('id') ?? []));
   const templates = readTemplates(list('templates'), list('endpoints'));
   const context = { taken: new Set([...taken, ...RESERVED]), templates, catalogue, volumes: volumeIds };
-  const endpoints = list('endpoints').flatMap((fields) => readEndpoint(fields, context) ?? []);
-  const volumes = list('networkVolumes').map((fields) => readVolume(fields, endpoints));
+  const present: string[] = [];
+  const users: VolumeUser[] = [];
+  const endpoints = list('endpoints').flatMap((fields) => {
+    const name = imported.get(fields.text('id') ?? '');
+    if (name === undefined) return readEndpoint(fields, context) ?? [];
+    fields.claimAll('exact', `The workspace has it as apps/endpoints/${name}.`);
+    present.push(name);
+    users.push({ name, volumes: fields.texts('networkVolumes') ?? [fields.text('networkVolumeId') ?? ''] });
+    return [];
+  });
+  const volumes = list('networkVolumes').map((fields) => readVolume(fields, [...users, ...endpoints]));
   for (const name of ['endpoints', 'templates', 'networkVolumes', 'gpus'] as const)
     if (account[name].length === 0) ledger.claim('exact', [name], 'There are none.');
-  return { endpoints, volumes, entries: ledger.entries() };
+  return { endpoints, present, volumes, entries: ledger.entries() };
 }
 
 function readCatalogue(types: readonly Fields[]): ReadonlyMap<string, string> {
@@ -94,7 +110,9 @@ function readTemplates(
   return read;
 }
 
-function readVolume(fields: Fields, endpoints: readonly ImportedEndpoint[]): ImportedVolume {
+type VolumeUser = Pick<ImportedEndpoint, 'name' | 'volumes'>;
+
+function readVolume(fields: Fields, endpoints: readonly VolumeUser[]): ImportedVolume {
   const id = fields.text('id') ?? '';
   const centre = fields.has('dataCenter') ? 'dataCenter' : 'dataCenterId';
   const dataCenter = fields.text(centre);

@@ -9,7 +9,7 @@ const HEADINGS: Readonly<Record<Fate, string>> = {
 
 /** The report of an import as Markdown. It holds names of variables, never their values. */
 export function importReport(plan: ImportPlan): string {
-  const { endpoints, volumes, entries } = plan;
+  const { endpoints, present, volumes, entries } = plan;
   const count = (fate: Fate): number => entries.filter((entry) => entry.fate === fate).length;
   return [
     '# Import from RunPod',
@@ -18,8 +18,9 @@ export function importReport(plan: ImportPlan): string {
     '',
     '## Endpoints',
     '',
-    ...(endpoints.length === 0 ? ['None.'] : []),
+    ...(endpoints.length + present.length === 0 ? ['None.'] : []),
     ...endpoints.map((endpoint) => `- ${endpointLine(endpoint)}`),
+    ...present.map((name) => `- **${name}** is in the workspace already, and stays as it is.`),
     '',
     ...secretLines(plan),
     ...volumeLines(plan),

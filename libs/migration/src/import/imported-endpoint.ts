@@ -109,7 +109,8 @@ function identifier(fields: Fields, name: string): string | undefined {
 /** A name that a folder, a URL and a Modal app can have; each once. */
 function readName(fields: Fields, taken: Set<string>): string {
   const original = fields.text('name') ?? '';
-  const plain = slugOf(original.replace(/ -fb$/, ''));
+  // What this workspace makes is called ryla-<name> on both clouds already.
+  const plain = slugOf(original.replace(/ -fb$/, '').replace(/^ryla-(?=[a-z])/i, ''));
   const base = plain === '' ? slugOf(`endpoint-${fields.text('id') ?? ''}`) : plain;
   let name = base;
   for (let number = 2; taken.has(name); number += 1) name = `${base.slice(0, 36)}-${number}`;

@@ -33,6 +33,7 @@ export const CHECKS: Readonly<Record<ComparisonCheck['name'], string>> = {
   parity: 'Pictures',
   latency: 'Latency',
   cost: 'Cost',
+  month: 'A month',
 };
 
 /** Words of a pair's result. */

@@ -39,7 +39,7 @@ export type CompareResults = (
 
 /** Options of {@link createShadowRunner}. */
 export interface ShadowRunnerOptions {
-  /** Where shadow jobs are submitted; give it the same store, and no `notifyUrl`. */
+  /** Where shadow jobs are submitted; give it the same store. Its `notifyUrl` hears nothing of them. */
   readonly service: Pick<ComfyUIService, 'submit' | 'job'>;
   readonly store: JobStore;
   readonly file: MigrationFile | (() => MigrationFile);
@@ -125,6 +125,7 @@ export function createShadowRunner(options: ShadowRunnerOptions): ShadowRunner {
         backend,
         jobId: randomUUID(),
         tags: [SHADOW_TAG, `${SHADOW_TAG}:of:${realId}`],
+        notify: false,
         signal: AbortSignal.any([closed.signal, AbortSignal.timeout(PATIENCE_MS)]),
       }),
     );

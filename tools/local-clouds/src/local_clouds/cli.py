@@ -20,7 +20,7 @@ from .modal import LocalModal, ModalSettings
 from .modal.launcher import ContainerSettings
 from .modal.server import FAULTS, WEB_TIMEOUT
 from .runpod import FAULTS as RUNPOD_FAULTS
-from .runpod import LocalRunPod
+from .runpod import InvalidAccount, LocalRunPod, Refused, read_account
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,8 +31,8 @@ def parser() -> argparse.ArgumentParser:
         prog="local-clouds",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(
-            "Starts a local Modal (control plane and web gateway) and a local RunPod (job API and worker\n"
-            "control plane). Prints one JSON line with addresses, credentials and the environment to use;\n"
+            "Starts a local Modal (control plane and web gateway) and a local RunPod (job API, worker control\n"
+            "plane, management API, S3 API of its network volumes). Prints one JSON line with addresses, credentials and the environment to use;\n"
             "logs go to stderr. Ends with SIGINT or SIGTERM, or when its standard input closes (--until-eof)."
         ),
         epilog=f"Faults of Modal (--modal-fault, or PUT a JSON list to <webUrl>/_local/faults):\n{shown}\n\n"
@@ -53,6 +53,15 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument(
         "--runpod-port", type=int, default=0, help="port of RunPod's API (default: a free one)"
+    )
+    result.add_argument(
+        "--s3-port", type=int, default=0, help="port of RunPod's S3 API (default: a free one)"
+    )
+    result.add_argument(
+        "--runpod-account",
+        type=Path,
+        metavar="FILE",
+        help="endpoints, templates and network volumes that are there from the start: exported JSON of the API v2",
     )
     result.add_argument(
         "--web-timeout",
@@ -81,9 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     try:
         asyncio.run(_serve(arguments))
-    except UnknownFault as error:
-        sys.exit(f"local-clouds: {error}")
-    except OSError as error:
+    except (UnknownFault, InvalidAccount, Refused, OSError) as error:
         sys.exit(f"local-clouds: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
@@ -122,15 +129,18 @@ async def _serve(arguments: argparse.Namespace) -> None:
         worker_environment=engine,
         faults=arguments.runpod_fault,
         log=_log,
+        account=None if arguments.runpod_account is None else read_account(arguments.runpod_account),
+        s3_port=arguments.s3_port,
     )
-    await modal.start()
-    await runpod.start()
     try:
+        await modal.start()
+        await runpod.start()
         environment = {
             **modal.environment(),
             "RUNPOD_API_URL": runpod.api_url,
             "RUNPOD_API_KEY": runpod.api_key,
             "RUNPOD_MANAGEMENT_URL": runpod.management_url,
+            "RUNPOD_S3_URL": runpod.volumes.url,
         }
         document: dict[str, Any] = {
             "modal": modal.describe(),
@@ -138,6 +148,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
                 "apiUrl": runpod.api_url,
                 "apiKey": runpod.api_key,
                 "managementUrl": runpod.management_url,
+                "s3": runpod.volumes.describe(),
             },
             "environment": environment,
             "engine": engine,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import threading
 import urllib.error
 import urllib.request
@@ -18,7 +19,7 @@ from local_clouds.s3.uploads import PART_BYTES
 
 botocore = pytest.importorskip("botocore.session")
 from botocore.config import Config  # noqa: E402
-from botocore.exceptions import ClientError  # noqa: E402
+from botocore.exceptions import ClientError, ConnectionClosedError  # noqa: E402
 
 BUCKET = "local-volume"
 
@@ -104,6 +105,55 @@ def test_a_file_in_parts(volume: Volume) -> None:
     )
     assert (volume.folder / "models/big").read_bytes() == b"12"
     assert not list((volume.folder / ".s3-uploads").iterdir())
+
+
+def test_puts_with_a_condition(volume: Volume) -> None:
+    s3 = volume.client()
+    place = {"Bucket": BUCKET, "Key": "claims/a"}
+    first = s3.put_object(**place, Body=b"1", IfNoneMatch="*")["ETag"]
+    second = s3.put_object(**place, Body=b"2", IfMatch=first)["ETag"]
+    assert first != second
+    for condition in ({"IfNoneMatch": "*"}, {"IfMatch": first}):
+        with pytest.raises(ClientError) as refused:
+            s3.put_object(**place, Body=b"3", **condition)
+        assert code(refused) == "PreconditionFailed"
+    with pytest.raises(ClientError) as missing:
+        s3.put_object(Bucket=BUCKET, Key="claims/b", Body=b"1", IfMatch=first)
+    assert code(missing) == "NoSuchKey"
+    assert (volume.folder / "claims/a").read_bytes() == b"2"
+    assert not list((volume.folder / ".s3-uploads").iterdir())
+    for fault, expected in (
+        ("refuse-conditions:1", "NotImplemented"),
+        ("conflict", "ConditionalRequestConflict"),
+    ):
+        volume.server.faults.add(fault)
+        with pytest.raises(ClientError) as strange:
+            s3.put_object(**place, Body=b"3", IfMatch=second)
+        assert code(strange) == expected
+        volume.server.faults.remove()
+    volume.server.faults.add("ignore-conditions")
+    s3.put_object(**place, Body=b"4", IfNoneMatch="*")
+    assert (volume.folder / "claims/a").read_bytes() == b"4"
+
+
+def test_the_answer_to_a_put_is_lost_before_or_after_it_is_written(volume: Volume) -> None:
+    s3 = volume.client()
+    volume.server.faults.add("reset-put")
+    for number in range(20):
+        with pytest.raises(ConnectionClosedError):
+            s3.put_object(Bucket=BUCKET, Key=f"lost/{number}", Body=b"1")
+    written = len(list((volume.folder / "lost").iterdir()))
+    assert 0 < written < 20
+
+
+def test_two_writes_at_the_same_time_of_the_file_system_have_two_etags(volume: Volume) -> None:
+    s3 = volume.client()
+    etags: set[str] = set()
+    for number in range(50):
+        etags.add(s3.put_object(Bucket=BUCKET, Key="a", Body=b"%02d" % number)["ETag"])
+        os.utime(volume.folder / "a", (0, 0))
+        assert s3.head_object(Bucket=BUCKET, Key="a")["ETag"] in etags
+    assert len(etags) == 50
 
 
 def test_what_runpod_refuses(volume: Volume) -> None:

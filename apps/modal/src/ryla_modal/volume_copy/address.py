@@ -13,6 +13,9 @@ from .errors import InvalidSource
 
 ACCESS_KEY = "AWS_ACCESS_KEY_ID"
 SECRET_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - the name of a variable
+RUNPOD_URL = "RUNPOD_S3_URL"
+"""Variable with the address of the local RunPod's S3 API, as `npm run clouds` gives it."""
+
 SECRET = "ryla-runpod-s3"  # noqa: S105 - the name of a Modal secret
 """Modal secret that holds both keys, under the names that every S3 tool reads."""
 
@@ -61,8 +64,11 @@ class Keys:
         return cls(environ[ACCESS_KEY].strip(), environ[SECRET_KEY].strip())
 
 
-def address_of(data_center: str, volume_id: str, url: str = "") -> Address:
-    """The address of a network volume, or of a bucket at another endpoint. Raises InvalidSource."""
+def address_of(data_center: str, volume_id: str, url: str = "", runpod_url: str = "") -> Address:
+    """The address of a network volume, or of a bucket at another endpoint. Raises InvalidSource.
+
+    `runpod_url` stands for the S3 API of every data centre that has one: that of the local RunPod.
+    """
     region = data_center.strip().upper()
     if not _BUCKET.fullmatch(volume_id):
         raise InvalidSource(
@@ -80,6 +86,8 @@ def address_of(data_center: str, volume_id: str, url: str = "") -> Address:
             f"RunPod's data centre {region} has no S3 API.",
             hint="docs/migration-volume.md says how a pod does it there; the rest is the same, with --s3-url.",
         )
+    if runpod_url:
+        return Address(_checked(runpod_url), volume_id, region)
     return Address(f"https://s3api-{region.lower()}.runpod.io", volume_id, region)
 
 
@@ -95,7 +103,7 @@ def _checked(text: str) -> str:
         or not (url.scheme == "https" or (url.scheme == "http" and _is_local(url.host)))
     ):
         raise InvalidSource(
-            "--s3-url is no https address without path and credentials.",
+            "--s3-url (or RUNPOD_S3_URL) is no https address without path and credentials.",
             hint="http is for this machine only.",
         )
     return str(url.origin())

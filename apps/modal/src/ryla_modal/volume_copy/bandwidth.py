@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 
@@ -20,12 +21,19 @@ class Bandwidth:
         self._clock = clock
         self._sleep = sleep
         self._free_at = clock()
+        self._lock = threading.Lock()
 
     async def take(self, count: int) -> None:
         """Waits until the bytes that were taken before are paid for."""
+        wait = self.owed(count)
+        if wait > 0:
+            await self._sleep(wait)
+
+    def owed(self, count: int) -> float:
+        """Takes bytes; returns the seconds that are to be waited for them. Safe in any thread."""
         if self._rate is None:
-            return
-        now = self._clock()
-        self._free_at = max(self._free_at, now) + count / self._rate
-        if self._free_at > now:
-            await self._sleep(self._free_at - now)
+            return 0.0
+        with self._lock:
+            now = self._clock()
+            self._free_at = max(self._free_at, now) + count / self._rate
+            return self._free_at - now

@@ -10,9 +10,10 @@ import random
 import re
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from http.client import HTTPResponse
+from typing import NoReturn, TypeVar
 from urllib.parse import quote, unquote_plus
 
 import aiohttp
@@ -27,6 +28,7 @@ from ..models.sources import SourceFailed, retry_after
 from .address import Address, Keys
 from .errors import ChangedDuringCopy
 from .layout import SourceObject, shown
+from .range_connections import RangeConnections, Reading, Request, headers_of
 
 T = TypeVar("T")
 
@@ -62,8 +64,17 @@ class Head:
 class Bucket:
     """A bucket, addressed by path."""
 
-    def __init__(self, session: aiohttp.ClientSession, address: Address, keys: Keys, limits: Limits) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        address: Address,
+        keys: Keys,
+        limits: Limits,
+        connections: RangeConnections,
+    ) -> None:
+        """`connections` are those that `read_range` uses."""
         self._session = session
+        self.connections = connections
         self._address = address
         self._limits = limits
         self._signer = S3SigV4Auth(Credentials(keys.access, keys.secret), "s3", address.region)
@@ -91,14 +102,23 @@ class Bucket:
         self, key: str, start: int, end: int | None, if_match: str = ""
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         """An answer with status 200 or 206. Raises SourceFailed, or a ModelError when asking again is of no use."""
-        headers = {"Accept-Encoding": "identity"}
-        if end is not None:
-            headers["Range"] = f"bytes={start}-{end - 1}"
-        if if_match:
-            headers["If-Match"] = f'"{if_match}"'
-        async with self._ask("GET", key, {}, headers) as response:
+        async with self._ask("GET", key, {}, _conditions(start, end, if_match)) as response:
             await self._check(response, shown(key))
             yield response
+
+    @contextlib.contextmanager
+    def blocking_get(
+        self, key: str, start: int, end: int, if_match: str, reading: Reading
+    ) -> Generator[HTTPResponse]:
+        """The same for a thread of `connections`."""
+        url, signed = self._signed("GET", key, {})
+        request = Request(url.raw_path_qs, {**_conditions(start, end, if_match), **signed})
+        with self.connections.ask(request, reading) as answer:
+            headers = headers_of(answer)
+            if answer.status not in (200, 206):
+                self._refuse(answer.status, headers, answer.read(4096), shown(key))
+            self._refuse_encoded(headers, shown(key))
+            yield answer
 
     async def _page(self, what: str, query: Mapping[str, str]) -> Page:
         async with self._ask("GET", "", query, {}) as response:
@@ -126,6 +146,17 @@ class Bucket:
     async def _ask(
         self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        url, signed = self._signed(method, key, query)
+        response = await self._session.request(
+            method, url, headers={**headers, **signed}, allow_redirects=False
+        )
+        try:
+            yield response
+        finally:
+            response.close()  # a connection with unread bytes cannot be used again; a read one was released
+
+    def _signed(self, method: str, key: str, query: Mapping[str, str]) -> tuple[URL, dict[str, str]]:
+        """An address, and the headers that sign it."""
         path = quote(f"/{self._address.bucket}/{key}" if key else f"/{self._address.bucket}/", safe="/~")
         text = "&".join(
             f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in sorted(query.items())
@@ -135,27 +166,23 @@ class Bucket:
             method=method, url=url, headers={"x-amz-checksum-mode": "ENABLED"} if method == "HEAD" else {}
         )
         self._signer.add_auth(signed)
-        response = await self._session.request(
-            method,
-            URL(url, encoded=True),
-            headers={**headers, **dict(signed.headers.items())},
-            allow_redirects=False,
-        )
-        try:
-            yield response
-        finally:
-            response.close()  # a connection with unread bytes cannot be used again; a read one was released
+        return URL(url, encoded=True), dict(signed.headers.items())
 
     async def _check(self, response: aiohttp.ClientResponse, what: str) -> None:
-        status = response.status
-        if status in (200, 206):
-            if response.headers.get("Content-Encoding", "identity") not in ("identity", "aws-chunked"):
-                raise SourceRefused(f"{what}: the source sends it compressed, which cannot be resumed.")
-            return
-        match = _CODE.search(await response.content.read(4096))
+        if response.status in (200, 206):
+            self._refuse_encoded(response.headers, what)
+        else:
+            self._refuse(response.status, response.headers, await response.content.read(4096), what)
+
+    def _refuse_encoded(self, headers: Mapping[str, str], what: str) -> None:
+        if headers.get("Content-Encoding", "identity") not in ("identity", "aws-chunked"):
+            raise SourceRefused(f"{what}: the source sends it compressed, which cannot be resumed.")
+
+    def _refuse(self, status: int, headers: Mapping[str, str], body: bytes, what: str) -> NoReturn:
+        match = _CODE.search(body)
         code = match[1].decode() if match else str(status)
         if status in (408, 425, 429) or status >= 500 or code in _BUSY:
-            wait = retry_after(response.headers.get("Retry-After"), time.time())
+            wait = retry_after(headers.get("Retry-After"), time.time())
             raise SourceFailed(f"{self.label} answered {status} ({code})", wait)
         if status in (404, 412, 416) and code != "NoSuchBucket":
             gone = "it is gone from the source" if status == 404 else "it has another version at the source"
@@ -183,6 +210,14 @@ class Bucket:
         """Seconds before the next attempt after so many failures in a row."""
         wait = self._limits.backoff * 2 ** min(failures - 1, 30) * random.uniform(0.5, 1)
         return min(self._limits.longest_wait, max(asked or 0.0, wait))
+
+
+def _conditions(start: int, end: int | None, if_match: str) -> dict[str, str]:
+    return {
+        "Accept-Encoding": "identity",
+        **({} if end is None else {"Range": f"bytes={start}-{end - 1}"}),
+        **({"If-Match": f'"{if_match}"'} if if_match else {}),
+    }
 
 
 def read_page(body: bytes) -> Page:

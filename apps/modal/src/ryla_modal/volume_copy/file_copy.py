@@ -99,6 +99,7 @@ class FileCopy:
                 progress=self.progress,
                 remark=self.say,
                 new_digest=lambda: Digests(md5=with_md5),
+                fetch=source.fetch_into,
             )
             sha256, proof = await self._fetch_proven(item, head, source, part, download)
             await in_thread(part.finish, target, durable=self.durable)

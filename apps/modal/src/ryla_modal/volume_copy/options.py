@@ -34,6 +34,7 @@ class CopyOptions:
         data_center: str,
         volume_id: str,
         s3_url: str = "",
+        runpod_url: str = "",
         roots: str = "",
         only: str = "",
         used_only: bool = False,
@@ -48,7 +49,7 @@ class CopyOptions:
         if not 0 <= connections <= 256:
             raise InvalidSource(f"--connections {connections} is not between 1 and 256.")
         return cls(
-            address=address_of(data_center, volume_id, s3_url),
+            address=address_of(data_center, volume_id, s3_url, runpod_url),
             selection=Selection(roots_of(roots), only, used_only),
             bandwidth=bandwidth * 1e6 or None,
             connections=connections or Limits().connections,

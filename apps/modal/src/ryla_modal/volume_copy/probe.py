@@ -12,6 +12,7 @@ from ..models.download import Limits
 from ..models.sources import RangeIgnored, SourceFailed
 from .bandwidth import Bandwidth
 from .bucket import Bucket
+from .errors import ChangedDuringCopy
 from .object_source import ObjectSource
 from .plan import Item
 
@@ -26,7 +27,10 @@ async def measure(
     largest = max(items, key=lambda item: item.size, default=None)
     if largest is None or largest.size < PROBE_BYTES // RANGES:
         return None
-    head = await bucket.head(largest.source.key)
+    try:
+        head = await bucket.head(largest.source.key)
+    except ChangedDuringCopy:
+        return None
     source = ObjectSource(bucket, largest.source.key, head, bandwidth)
     length = min(PROBE_BYTES, head.size) // RANGES
     step = (head.size - length) // (RANGES - 1)
@@ -40,7 +44,14 @@ async def measure(
     try:
         async with asyncio.timeout(limits.stall):
             counts = await asyncio.gather(*(read(at * step) for at in range(RANGES)))
-    except (aiohttp.ClientError, TimeoutError, ConnectionError, SourceFailed, RangeIgnored):
+    except (
+        aiohttp.ClientError,
+        TimeoutError,
+        ConnectionError,
+        SourceFailed,
+        RangeIgnored,
+        ChangedDuringCopy,
+    ):
         return None
     seconds = time.monotonic() - began
     return sum(counts) / seconds if seconds > 0 else None

@@ -29,7 +29,8 @@ from .manifest import Manifest
 from .options import CopyOptions
 from .plan import Item, Plan, make_plan, to_json
 from .probe import measure
-from .verification import MD5, ETags, Verification
+from .range_connections import RangeConnections
+from .verification import MD5, ETags, Verification, md5_beside
 
 VERIFIED = "verified"
 MISSING = "missing"
@@ -95,7 +96,7 @@ class VolumeCopy:
         """Copies what is lacking; what cannot be copied is in the result."""
         began = time.monotonic()
         async with locked(self._volume, self._say), self._bucket() as bucket:
-            with Manifest(self._volume) as manifest:
+            with md5_beside(), Manifest(self._volume) as manifest:
                 plan = await self._plan(bucket)
                 outcome, plan = await self._run(bucket, manifest, plan)
                 await self._commit()
@@ -169,6 +170,7 @@ class VolumeCopy:
     async def _bucket(self) -> AsyncGenerator[Bucket]:
         limits = self._limits
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.stall, sock_read=limits.stall)
+        ranges = RangeConnections(self._options.address.url, limits.connections, limits.stall)
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=limits.connections),
             timeout=timeout,
@@ -177,7 +179,10 @@ class VolumeCopy:
             read_bufsize=1 << 20,
             headers={"User-Agent": "ryla-volume-copy"},
         ) as session:
-            yield Bucket(session, self._options.address, self._keys, limits)
+            try:
+                yield Bucket(session, self._options.address, self._keys, limits, ranges)
+            finally:
+                ranges.close()
 
 
 def _file(item: Item, state: str, manifest: Manifest) -> dict[str, Any]:

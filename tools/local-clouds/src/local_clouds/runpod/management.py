@@ -17,10 +17,12 @@ from aiohttp import web
 
 from ..faults import Faults, UnknownFault
 from . import management_schemas as schemas
+from .account import fill
 from .management_billing import billing
 from .management_catalogue import gpu_types
 from .management_resources import Refused, Resources
 from .management_workers import JobApi, ManagedWorkers
+from .network_volumes import NetworkVolumes
 
 FAULTS = {
     "latency-ms": "an operation takes longer: latency-ms=500, or latency-ms=<operation>/500",
@@ -53,13 +55,22 @@ class Answer:
 class RunPodManagement:
     """The management API of one account. Its endpoints take jobs at the job API beside it."""
 
-    def __init__(self, jobs: JobApi) -> None:
+    def __init__(self, jobs: JobApi, volumes: NetworkVolumes) -> None:
         self._jobs = jobs
+        self._volumes = volumes
         self.faults = Faults(FAULTS)
         self.resources = Resources(self._request_urls)
         self.workers = ManagedWorkers(jobs)
         self.journal: list[dict[str, Any]] = []
         self._bills: dict[str, list[dict[str, Any]]] = {"serverless": [], "networkVolumes": []}
+
+    def hold(self, account: Mapping[str, Any]) -> None:
+        """Takes what `read_account` gave, before anything else is made. Raises Refused."""
+        fill(self.resources, account)
+        for volume in self.resources.volumes.values():
+            self._volumes.add(volume)
+        for endpoint in self.resources.endpoints.values():
+            self.workers.configure(endpoint, new_release=False)
 
     def application(self) -> web.Application:
         """Routes below /v2, and control routes below /_local."""
@@ -263,7 +274,9 @@ class RunPodManagement:
         return Answer({"networkVolumes": list(self.resources.volumes.values())})
 
     def _create_volume(self, _request: web.Request, body: Any) -> Answer:
-        return Answer(self.resources.create_volume(body), 201)
+        volume = self.resources.create_volume(body)
+        self._volumes.add(volume)
+        return Answer(volume, 201)
 
     def _get_volume(self, request: web.Request, _body: Any) -> Answer:
         return Answer(self.resources.volume(request.match_info["id"]))
@@ -312,6 +325,7 @@ class RunPodManagement:
                 "endpoints": list(resources.endpoints.values()),
                 "templates": list(resources.templates.values()),
                 "networkVolumes": list(resources.volumes.values()),
+                "s3": self._volumes.describe(),
             }
         )
 

@@ -53,7 +53,7 @@ class Resources:
     """What one account owns. State lives in memory."""
 
     def __init__(self, urls: Callable[[str], Document]) -> None:
-        self._urls = urls
+        self.urls = urls
         self.endpoints: dict[str, Document] = {}
         self.releases: dict[str, list[Document]] = {}
         self.templates: dict[str, Document] = {}
@@ -80,7 +80,7 @@ class Resources:
             "id": identifier,
             "name": settings["name"],
             "type": settings["type"],
-            "requestUrls": self._urls(identifier),
+            "requestUrls": self.urls(identifier),
             "image": settings["image"],
             "args": settings.get("args", ""),
             "disk": settings.get("disk", DISK_GB),
@@ -96,9 +96,9 @@ class Resources:
             "flashboot": settings.get("flashboot", "OFF"),
             "createdAt": _now(),
         }
-        self._check_endpoint(endpoint)
+        self.check_endpoint(endpoint)
         self.endpoints[identifier] = endpoint
-        self.releases[identifier] = [_release(1, [])]
+        self.releases[identifier] = [new_release(1, [])]
         return endpoint
 
     def update_endpoint(self, identifier: str, body: Any) -> tuple[Document, bool]:
@@ -117,7 +117,7 @@ class Resources:
         elif "idleTimeout" not in after["workers"]:
             after["workers"]["idleTimeout"] = WORKERS["idleTimeout"]
         after["gpu"] = _gpu(before["gpu"], settings.get("gpu", {}))
-        self._check_endpoint(after)
+        self.check_endpoint(after)
         self.endpoints[identifier] = after
         changed = [key for key in CONTAINER_FIELDS if before[key] != after[key]]
         if changed:
@@ -126,7 +126,7 @@ class Resources:
                 {"field": f"template.{_TEMPLATE_NAMES.get(key, key)}", "old": before[key], "new": after[key]}
                 for key in changed
             ]
-            releases.insert(0, _release(len(releases) + 1, diff))
+            releases.insert(0, new_release(len(releases) + 1, diff))
         return after, bool(changed)
 
     def endpoint(self, identifier: str) -> Document:
@@ -158,7 +158,8 @@ class Resources:
             merged["gpu"] = {**gpu, "allowedCudaVersions": versions}
         return merged
 
-    def _check_endpoint(self, endpoint: Document) -> None:
+    def check_endpoint(self, endpoint: Document) -> None:
+        """Rules between fields, and between an endpoint and its volumes; raises Refused."""
         workers, gpu = endpoint["workers"], endpoint["gpu"]
         if workers["min"] > workers["max"]:
             raise Refused(400, "workers.min must not be above workers.max")
@@ -251,7 +252,8 @@ def _gpu(before: Document, change: Document) -> Document:
     return after
 
 
-def _release(version: int, diff: list[Document]) -> Document:
+def new_release(version: int, diff: list[Document]) -> Document:
+    """A release as it is listed, but for its count of workers."""
     release: Document = {"id": f"rel_{_identifier(8)}", "version": version, "source": "MANUAL"}
     return {**release, "buildId": None, "createdByUserId": "user_local", "createdAt": _now(), "diff": diff}
 

@@ -31,6 +31,8 @@ from .limits import (
     WEBHOOK_RETRY_MS,
 )
 from .management import RunPodManagement
+from .management_resources import Refused
+from .network_volumes import NetworkVolumes
 from .rate_limit import RateLimits
 from .workers import EndpointConfig, Worker, WorkerPool
 
@@ -80,7 +82,10 @@ class LocalRunPod:
         faults: Iterable[str] = (),
         log: Callable[[str], None] = print,
         now: Callable[[], float] = milliseconds,
+        account: Mapping[str, Any] | None = None,
+        s3_port: int = 0,
     ) -> None:
+        """`account` is what `read_account` gave: it is there from the start. Raises Refused where it contradicts itself."""
         self._state_dir = state_dir
         self._host = host
         self._port = port
@@ -90,7 +95,10 @@ class LocalRunPod:
         self._log = log
         self._now = now
         self.endpoints: dict[str, Endpoint] = {}
-        self.management = RunPodManagement(self)
+        self.volumes = NetworkVolumes(state_dir / "volumes")
+        self._s3_port = s3_port
+        self.management = RunPodManagement(self, self.volumes)
+        self._account = account
         self._runner: web.AppRunner | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._webhooks: set[asyncio.Task[None]] = set()
@@ -115,6 +123,13 @@ class LocalRunPod:
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
         self.base_url = f"http://{self._host}:{self._runner.addresses[0][1]}"
+        await self.volumes.start(self._host, self._s3_port)
+        if self._account is not None:
+            try:
+                self.management.hold(self._account)
+            except Refused:
+                await self.stop()
+                raise
         self._ticker = asyncio.create_task(self._tick())
 
     async def stop(self) -> None:
@@ -124,6 +139,7 @@ class LocalRunPod:
         for task in list(self._webhooks):
             task.cancel()
         await asyncio.gather(*(endpoint.pool.stop() for endpoint in self.endpoints.values()))
+        await self.volumes.stop()
         if self._runner is not None:
             await self._runner.cleanup()
 

@@ -38,11 +38,19 @@ class ObjectStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.held: dict[str, tuple[bytes, float]] = {}
-        self._hashes: dict[tuple[str, int, int, str], str] = {}
+        self._hashes: dict[str, dict[tuple[int, int, str], str]] = {}
 
     def hold(self, key: str, content: bytes, modified: float | None = None) -> None:
         """Puts an object into memory, whatever its key is."""
         self.held[key] = (content, time.time() if modified is None else modified)
+
+    def changed(self, key: str) -> None:
+        """A file was written: what was held under its key, or known of it, is void.
+
+        Two writes within the file system's tick have the same time.
+        """
+        self.held.pop(key, None)
+        self._hashes.pop(key, None)
 
     def get(self, key: str) -> StoredObject | None:
         """The object, or None."""
@@ -104,11 +112,11 @@ class ObjectStore:
         if isinstance(item.content, bytes):
             return hashlib.new(algorithm, item.content, usedforsecurity=False).hexdigest()
         found = item.content.stat()
-        version = (item.key, found.st_mtime_ns, found.st_size, algorithm)
-        if version not in self._hashes:
+        version, known = (found.st_mtime_ns, found.st_size, algorithm), self._hashes.setdefault(item.key, {})
+        if version not in known:
             with item.content.open("rb") as file:
-                self._hashes[version] = hashlib.file_digest(file, algorithm).hexdigest()
-        return self._hashes[version]
+                known[version] = hashlib.file_digest(file, algorithm).hexdigest()
+        return known[version]
 
 
 def _of_file(key: str, file: Path) -> StoredObject:

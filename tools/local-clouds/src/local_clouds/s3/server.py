@@ -39,6 +39,10 @@ FAULTS = {
     "ignore-if-match": "GET: answers whatever the version is",
     "ignore-range": "GET: answers with the whole object",
     "range-as-200": "GET: a range comes with status 200, as rclone's S3 server sends it",
+    "ignore-conditions": "PUT: If-None-Match and If-Match are not looked at, as servers do that do not know them",
+    "refuse-conditions": "PUT: If-None-Match and If-Match are refused with 501",
+    "conflict": "PUT with a condition: 409, as when two come at once; the value is a share",
+    "reset-put": "PUT: the connection is reset, half of the time after it was written; the value is a share",
 }
 """Faults of the local S3."""
 
@@ -110,7 +114,7 @@ class LocalS3:
         app.router.add_get("/_local/state", self._state)
         app.router.add_put("/_local/faults", self._put_faults)
         app.router.add_delete("/_local/faults", self._delete_faults)
-        app.router.add_route("*", "/{path:.*}", self._answer)
+        app.router.add_route("*", "/{path:.*}", self.answer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.settings.port)
@@ -139,7 +143,8 @@ class LocalS3:
         self.faults.remove()
         return web.json_response(self.faults.to_json())
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answers a request of S3's, below whatever server."""
         raw_path, _, raw_query = request.raw_path.partition("?")
         query = dict(parse_qsl(raw_query, keep_blank_values=True))
         bucket, _, raw_key = raw_path.lstrip("/").partition("/")
@@ -155,14 +160,14 @@ class LocalS3:
             region=self.settings.data_center,
         )
         if refusal is not None:
-            return _error(403, refusal.code, refusal.message)
+            return error_response(403, refusal.code, refusal.message)
         if unquote(bucket) != self.settings.bucket:
-            return _error(404, "NoSuchBucket", "The bucket does not exist.")
+            return error_response(404, "NoSuchBucket", "The bucket does not exist.")
         self.on_request(operation, key)
         try:
             return await self._failing(operation) or await self._operate(operation, key, query, request)
         except Refused as refused:
-            return _error(refused.status, refused.code, str(refused))
+            return error_response(refused.status, refused.code, str(refused))
 
     async def _failing(self, operation: str) -> web.Response | None:
         delay = self.faults.hit("latency-ms", operation)
@@ -170,10 +175,12 @@ class LocalS3:
             await asyncio.sleep(float(delay or 0) / 1000)
         wait = self.faults.hit("rate-limit", operation)
         if wait is not None:
-            return _error(429, "SlowDown", "Reduce your request rate.", {"Retry-After": wait or "1"})
+            return error_response(429, "SlowDown", "Reduce your request rate.", {"Retry-After": wait or "1"})
         status = self.faults.hit("http-error", operation)
         return (
-            None if status is None else _error(int(status or 503), "InternalError", "A fault is switched on.")
+            None
+            if status is None
+            else error_response(int(status or 503), "InternalError", "A fault is switched on.")
         )
 
     async def _operate(
@@ -185,8 +192,7 @@ class LocalS3:
             case "head" | "get":
                 return await self._object(request, key, head=operation == "head")
             case "put":
-                await self._uploads.put(key, request)
-                return web.Response(headers={"ETag": self._etag(self._existing(key))})
+                return await self._put(key, request)
             case "begin-upload":
                 upload = self._uploads.begin(key)
                 values = [("Bucket", self.settings.bucket), ("Key", key), ("UploadId", upload)]
@@ -205,14 +211,44 @@ class LocalS3:
                 self._uploads.delete(key)
                 return web.Response(status=204)
             case _:
-                return _error(501, "NotImplemented", f"{request.method} of this is not supported.")
+                return error_response(501, "NotImplemented", f"{request.method} of this is not supported.")
+
+    async def _put(self, key: str, request: web.Request) -> web.Response:
+        is_conditional = "If-None-Match" in request.headers or "If-Match" in request.headers
+        if is_conditional and self.faults.hit("refuse-conditions") is not None:
+            raise Refused(
+                501, "NotImplemented", "A header you provided implies functionality that is not implemented."
+            )
+        if is_conditional and self._strikes("conflict"):
+            raise Refused(409, "ConditionalRequestConflict", "Another request is in progress for this key.")
+        is_reset = self._strikes("reset-put")
+        if is_reset and self._random.random() < 0.5:
+            return _reset(request)
+        await self._uploads.put(key, request, lambda: self._check_conditions(key, request))
+        return (
+            _reset(request) if is_reset else web.Response(headers={"ETag": self._etag(self._existing(key))})
+        )
+
+    def _check_conditions(self, key: str, request: web.Request) -> None:
+        """Raises Refused where the object is not as the request wants it to be."""
+        if self.faults.hit("ignore-conditions") is not None:
+            return
+        item, wanted = self.store.get(key), request.headers.get("If-Match")
+        if item is not None and request.headers.get("If-None-Match") == "*":
+            raise Refused(412, "PreconditionFailed", "The object is there.")
+        if wanted is None:
+            return
+        if item is None:
+            raise Refused(404, "NoSuchKey", "The key does not exist.")
+        if wanted not in (self._etag(item), self._etag(item).strip('"')):
+            raise Refused(412, "PreconditionFailed", "The object has another version.")
 
     def _list(self, query: dict[str, str]) -> web.Response:
         encoding = query.get("encoding-type")
         try:
             page = list_page(self.store, query)
         except InvalidToken:
-            return _error(400, "InvalidArgument", "The continuation token is wrong.")
+            return error_response(400, "InvalidArgument", "The continuation token is wrong.")
         asked = query.get("continuation-token")
         if asked is not None and (
             self._is_computing_checksums() or self.faults.hit("repeat-token") is not None
@@ -271,7 +307,7 @@ class LocalS3:
         etag = self._etag(item)
         wanted = request.headers.get("If-Match")
         if wanted not in (None, "*", etag, etag.strip('"')) and self.faults.hit("ignore-if-match") is None:
-            return _error(412, "PreconditionFailed", "The object has another version.")
+            return error_response(412, "PreconditionFailed", "The object has another version.")
         headers = {
             "ETag": etag,
             "Last-Modified": email.utils.formatdate(item.modified, usegmt=True),
@@ -296,7 +332,7 @@ class LocalS3:
         if match is not None and self.faults.hit("ignore-range") is None:
             start, end, status = int(match[1]), min(item.size, int(match[2] or item.size) + 1), 206
             if start >= item.size:
-                return _error(416, "InvalidRange", "The range is not in the object.")
+                return error_response(416, "InvalidRange", "The range is not in the object.")
             status = 206 if self.faults.hit("range-as-200") is None else 200
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{item.size}"
         response = web.StreamResponse(status=status, headers=headers)
@@ -372,6 +408,12 @@ def operation_of(method: str, key: str, query: dict[str, str], headers: Any) -> 
     return known.get(method, method) if key else f"{method} bucket"
 
 
+def _reset(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        _cut(request.transport, reset=True)
+    return web.Response()
+
+
 def _cut(transport: asyncio.Transport, *, reset: bool) -> None:
     connection = transport.get_extra_info("socket")
     if reset and connection is not None:
@@ -385,5 +427,8 @@ def _xml(text: str, status: int = 200, headers: dict[str, str] | None = None) ->
     return web.Response(text=text, status=status, content_type="application/xml", headers=headers)
 
 
-def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
+def error_response(
+    status: int, code: str, message: str, headers: dict[str, str] | None = None
+) -> web.Response:
+    """An error as S3 says it."""
     return _xml(error(code, message), status, headers)

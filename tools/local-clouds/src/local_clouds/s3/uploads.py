@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,14 +30,18 @@ class Uploads:
         self._store = store
         self._folder = store.folder / HIDDEN
 
-    async def put(self, key: str, request: web.Request) -> None:
-        """Writes an object whole."""
+    async def put(self, key: str, request: web.Request, check: Callable[[], None]) -> None:
+        """Writes an object whole. `check` raises Refused where the object of now does not let it."""
         target = self._target(key)
         fresh = self._fresh(uuid4().hex)
-        await self._receive(request, fresh)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh.replace(target)
-        self._store.held.pop(key, None)
+        try:
+            await self._receive(request, fresh)
+            check()  # nothing is awaited from here on: no other write comes between
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fresh.replace(target)
+        finally:
+            fresh.unlink(missing_ok=True)
+        self._store.changed(key)
 
     def begin(self, key: str) -> str:
         """Begins an upload in parts; returns its id."""
@@ -63,7 +68,7 @@ class Uploads:
                     shutil.copyfileobj(source, file, 1 << 20)
         whole.replace(target)
         shutil.rmtree(folder)
-        self._store.held.pop(key, None)
+        self._store.changed(key)
 
     def abort(self, upload: str) -> None:
         """Forgets an upload."""
@@ -98,5 +103,8 @@ class Uploads:
         if request.headers.get("X-Amz-Content-SHA256", "").startswith("STREAMING-"):
             raise Refused(501, "NotImplemented", "Bodies in signed chunks are not supported.")
         with target.open("wb") as file:
-            async for piece in request.content.iter_any():
-                file.write(piece)
+            try:
+                async for piece in request.content.iter_any():
+                    file.write(piece)
+            except ConnectionError as lost:
+                raise Refused(400, "IncompleteBody", "The connection ended before the body.") from lost
