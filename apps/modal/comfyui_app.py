@@ -13,6 +13,7 @@ from typing import Any
 
 import modal
 from ryla_modal.deployment import LONGEST, Deployment
+from ryla_modal.endpoint_inputs import FOLDER
 from ryla_modal.images import FILES, MODELS, gateway_image
 from ryla_modal.settings import bearer_token
 
@@ -32,20 +33,22 @@ class ComfyWorker:
     """A GPU container with a warm ComfyUI that runs one job at a time."""
 
     @modal.enter(snap=settings.snapshot != "none")
-    def load(self) -> None:
-        """Imports what the worker needs: with a memory snapshot, once for all containers."""
-        import comfy_worker as _worker  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    async def load(self) -> None:
+        """Imports what the worker and ComfyUI need: with a memory snapshot, once for all containers."""
         import ryla_modal.job_runner as _runner  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        from ryla_modal.snapshot import before_snapshot, worker_of
 
         self.started_at = CONTAINER_STARTED
+        self.worker = worker_of(os.environ, settings.models)
+        await before_snapshot(self.worker, settings.snapshot, print)
 
     @modal.enter(snap=False)
     async def start(self) -> None:
         """Starts ComfyUI; a container whose ComfyUI does not start fails with its log, one without models starts none."""
-        from comfy_worker import EngineConfig, Worker
         from ryla_modal.job_runner import JobRunner
         from ryla_modal.modal_backend import DictStore
         from ryla_modal.models.missing_models import missing_models
+        from ryla_modal.warm_up import WarmUp
 
         # The time in a snapshot is that of the container it was taken in.
         begun = self.started_at if settings.snapshot == "none" else time.time()
@@ -53,17 +56,19 @@ class ComfyWorker:
         refusal = missing_models(settings.models, mounted, settings.endpoint)
         if refusal is not None:
             print(f"{refusal.message} {refusal.hint}")
-        worker = Worker(EngineConfig.from_env(os.environ), on_log=print)
         self.runner = JobRunner(
             DictStore(state),
             file_store(),
-            worker,
+            self.worker,
             worker_id=os.environ.get("MODAL_TASK_ID", ""),
             started_at=begun,
             catalogue_key=settings.catalogue_key,
             refusal=refusal,
         )
         await self.runner.start()
+        warm_up = WarmUp.of(settings.warm_up)
+        if warm_up is not None and refusal is None:
+            await warm_up.run(self.worker, Path.home() / FOLDER, float(settings.execution_timeout), print)
 
     @modal.method()
     async def run(self, job_id: str) -> None:
@@ -146,7 +151,7 @@ async def notify(job_id: str) -> None:
 @modal.asgi_app(label=f"{settings.label}-api", requires_proxy_auth=proxy_auth)
 def api() -> Any:
     """Comfy API v2."""
-    from ryla_modal.endpoint_inputs import FOLDER, Endpoint
+    from ryla_modal.endpoint_inputs import Endpoint
     from ryla_modal.gateway import Gateway
     from ryla_modal.modal_backend import SpawnNotifier
 

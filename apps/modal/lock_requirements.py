@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from comfy_worker.registry_node import RegistryError, fetch, unpack
 from ryla_modal.endpoint_document import InvalidEndpoint, read_document
-from ryla_modal.images import PYTHON_VERSION, TOOLS
-from ryla_modal.requirements_lock import COMFYUI, FOLDER, MARK, WORKER, Lock, base_lock, node_lock
+from ryla_modal.images import PYTHON_VERSION
+from ryla_modal.requirements_lock import COMFYUI, FOLDER, MARK, TOOLS, WORKER, Lock, base_lock, node_lock
 from ryla_modal.settings import Places, Settings
 
 HERE = Path(__file__).resolve().parent
@@ -45,10 +46,10 @@ class LockFailed(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """A checkout and when its commit was made."""
+    """Code, and when it was committed or published; None where nobody says when."""
 
     requirements: Path
-    committed: datetime
+    committed: datetime | None
 
 
 def lock(folder: Path, exclude_newer: str | None = None) -> Iterator[str]:
@@ -75,7 +76,9 @@ def _base_sources(settings: Settings, scratch: Path) -> Mapping[str, Source | Pa
 
 def _node_sources(settings: Settings, scratch: Path) -> Mapping[str, Source | Path]:
     return {
-        node["name"]: _checkout(node["repository"], node["commit"], scratch / node["name"])
+        node["name"]: _published(node, scratch / node["name"])
+        if "registry" in node
+        else _checkout(node["repository"], node["commit"], scratch / node["name"])
         for node in settings.custom_nodes
     }
 
@@ -119,13 +122,23 @@ def _checkout(repository: str, revision: str, folder: Path) -> Source:
     return Source(folder / "requirements.txt", datetime.fromisoformat(shown.stdout.strip()))
 
 
+def _published(node: Mapping[str, str], folder: Path) -> Source:
+    try:
+        archive = fetch(node["registry"], node["version"], node.get("sha256"))
+        unpack(archive, folder)
+    except RegistryError as error:
+        raise LockFailed(str(error)) from error
+    return Source(folder / "requirements.txt", archive.published)
+
+
 def _lock_one(file: Path, source: str, given: Source | Path, pins: Pins, exclude_newer: str | None) -> int:
     """Writes one file with what `pins` lacks, and adds that to `pins`. Returns how many packages it names."""
     if isinstance(given, Path):
         compiled = _compile(given, source, pins, None)
         new = {name: block for name, block in compiled.items() if name not in pins}
     elif given.requirements.is_file():
-        limit = exclude_newer or (given.committed + LATER).isoformat()
+        of_its_time = None if given.committed is None else (given.committed + LATER).isoformat()
+        limit = exclude_newer or of_its_time
         compiled = _compile(given.requirements, source, pins, limit)
         new = {name: block for name, block in compiled.items() if name not in pins}
         # The tools are of today; no node of an earlier time could be resolved beside them.

@@ -109,7 +109,7 @@ function evidence(more: Partial<Evidence> = {}): Evidence {
       ['c', once],
     ]),
     records,
-    spend: [{ endpoint: 'flux', at: 0, usd: 1, jobs: 1 }],
+    spend: [{ endpoint: 'flux', at: 0, usd: USD_PER_DAY / 2, jobs: 1 }],
     workers: new Map([
       ['x', { min: 0, max: 0 }],
       ['y', { min: 0, max: 0 }],

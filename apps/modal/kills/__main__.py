@@ -16,8 +16,9 @@ def main() -> None:
     """Exit code 0 when no accepted job was lost and none ran twice."""
     parser = argparse.ArgumentParser(
         prog="npm run test:kills --",
-        description="Deploys the app to a local Modal and kills gateways and workers with SIGKILL at random moments, "
-        "while callers submit jobs. Counts at the engine: no accepted job may be lost, none may run twice.",
+        description="Deploys the app to a local Modal, and its worker to a local RunPod with claims on a volume and in a "
+        "bucket. Kills gateways and workers of both with SIGKILL at random moments, while callers submit jobs. Counts at "
+        "the engine: no accepted job may be lost, none may run twice or have two results.",
     )
     parser.add_argument("--kills", type=int, default=200, help="how many (default: 200; about 2.5 s each)")
     parser.add_argument("--seed", type=int, default=1, help="of the random moments (default: 1)")

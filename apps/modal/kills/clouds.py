@@ -1,4 +1,4 @@
-"""The local Modal of a run, in a process of its own, with the app deployed to it by the real `modal`."""
+"""The local clouds of a run, in a process of their own: the app deployed by the real `modal`, and RunPod endpoints."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+from local_clouds.s3 import LocalS3, S3Settings
 
 APP = Path(__file__).resolve().parents[1]
 LEASE_SECONDS = 3
 """Of a claim, short so that a run of hundreds of kills ends: a replaced worker waits for it."""
+
+RUNPOD_WORKERS = 2
+"""Of each RunPod endpoint at most."""
 
 PATIENCE = 5.0
 """Seconds that a caller waits for an answer, before it asks again."""
@@ -44,12 +48,18 @@ class Cloud:
 
     async def pids(self, function: str) -> list[int]:
         """Process ids of the containers of a function whose name holds this."""
-        answer = await self.http.get(f"{self.document['modal']['webUrl']}/_local/state")
+        state = await _state(self.http, self.document["modal"]["webUrl"])
         return sorted(
             entry["pid"]
-            for entry in answer.json()["containers"]
+            for entry in state.get("containers", ())
             if entry["app"] == "ryla-comfyui" and function in entry["function"] and entry["pid"]
         )
+
+    @property
+    def runpod(self) -> RunPodCloud:
+        """The local RunPod."""
+        runpod = self.document["runpod"]
+        return RunPodCloud(runpod["apiUrl"], {"Authorization": f"Bearer {runpod['apiKey']}"}, self.http)
 
     async def modal(self, *arguments: str) -> None:
         """Runs the real `modal` command. Exits with its words when it fails."""
@@ -65,9 +75,61 @@ class Cloud:
             raise SystemExit(f"modal {' '.join(arguments)} failed:\n{said.decode()}")
 
 
+@dataclass
+class RunPodCloud:
+    """Address and credentials of the job API, and the workers to kill."""
+
+    url: str
+    headers: dict[str, str]
+    http: httpx.AsyncClient
+
+    async def pids(self) -> list[int]:
+        """Process ids of all workers."""
+        state = await _state(self.http, self.url.removesuffix("/v2"))
+        endpoints = state.get("endpoints", {}).values()
+        return sorted(worker["pid"] for entry in endpoints for worker in entry["workers"] if worker["pid"])
+
+    async def register(self, endpoint: str, variables: Mapping[str, str]) -> None:
+        """Makes an endpoint of apps/runpod's worker."""
+        document = {
+            "command": [sys.executable, "-m", "ryla_runpod"],
+            "env": {"RYLA_LEASE_SECONDS": str(LEASE_SECONDS), **variables},
+            "workersMax": RUNPOD_WORKERS,
+            "idleTimeoutMs": 60_000,
+        }
+        url = f"{self.url.removesuffix('/v2')}/_local/endpoints/{endpoint}"
+        (await self.http.put(url, json=document)).raise_for_status()
+
+
+async def _state(http: httpx.AsyncClient, url: str) -> dict[str, Any]:
+    """What a local cloud says of itself; nothing when it has too much to do."""
+    try:
+        return (await http.get(f"{url}/_local/state")).json()
+    except httpx.TransportError:
+        return {}
+
+
+@contextlib.asynccontextmanager
+async def bucket(folder: Path) -> AsyncGenerator[dict[str, str]]:
+    """An S3 bucket below a folder, in this process; its variables of an endpoint."""
+    folder.mkdir()
+    server = LocalS3(S3Settings(folder))
+    await server.start()
+    try:
+        settings = server.settings
+        yield {
+            "BUCKET_ENDPOINT_URL": f"{server.url}/{settings.bucket}",
+            "BUCKET_ACCESS_KEY_ID": settings.access_key,
+            "BUCKET_SECRET_ACCESS_KEY": settings.secret_key,
+            "BUCKET_REGION": settings.data_center,
+        }
+    finally:
+        await server.stop()
+
+
 @contextlib.asynccontextmanager
 async def deployed(folder: Path, engine: Path) -> AsyncGenerator[Cloud]:
-    """A local Modal with the generic app; it ends with the block, and with this process."""
+    """Local clouds with the generic app on Modal; they end with the block, and with this process."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("COMFYUI_")}
     environ |= {"COMFYUI_DIR": str(engine), "COMFYUI_PYTHON": sys.executable}
     command = Path(sys.executable).with_name("local-clouds")

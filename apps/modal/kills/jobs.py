@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from ryla_modal.job_claims import ATTEMPTS
 
 from .clouds import Cloud
 
@@ -16,9 +17,31 @@ TERMINAL = ("succeeded", "failed", "canceled", "expired")
 PAUSE = 0.1
 
 
+def workflow_of(job_id: str) -> dict[str, Any]:
+    """A picture of the job's own colour."""
+    picture = {"width": 16, "height": 16, "batch_size": 1, "color": int(job_id[:6], 16)}
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": picture},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "k"}},
+    }
+
+
+@dataclass(frozen=True)
+class End:
+    """How a job ended."""
+
+    attempt: int
+    has_result: bool
+    gave_up: bool
+    """Told as failed, after the workers of all attempts were lost."""
+    said: str
+    commits: int = 1
+    """Different results that were delivered for it."""
+
+
 @dataclass
 class Caller:
-    """Jobs one after the other, several at once."""
+    """Jobs on Modal, one after the other, several at once."""
 
     cloud: Cloud
     random: random.Random
@@ -40,13 +63,7 @@ class Caller:
             self.begun.set()
 
     async def _submit(self, job_id: str) -> None:
-        color = int(job_id[:6], 16)
-        picture = {"width": 16, "height": 16, "batch_size": 1, "color": color}
-        save = {"images": ["1", 0], "filename_prefix": "k"}
-        workflow = {
-            "1": {"class_type": "EmptyImage", "inputs": picture},
-            "2": {"class_type": "SaveImage", "inputs": save},
-        }
+        workflow = workflow_of(job_id)
         while True:
             status, _ = await self._ask(
                 "POST", "/api/v2/jobs", {"Ryla-Job-Id": job_id}, {"workflow": workflow}
@@ -59,8 +76,15 @@ class Caller:
                 return
             await asyncio.sleep(PAUSE)
 
-    async def ended(self, job_id: str) -> dict[str, Any]:
-        """The job with its particulars, once it has ended."""
+    async def ended(self, job_id: str) -> End:
+        """How the job ended, once it has."""
+        details = await self._details(job_id)
+        job, attempt = details["job"], details["attempt"]
+        lost = job["status"] == "failed" and job["error"]["code"] == "worker_lost"
+        has_result = job["status"] == "succeeded" and bool(job["outputs"])
+        return End(attempt, has_result, lost and attempt >= ATTEMPTS, f"{job['status']}: {job['error']}")
+
+    async def _details(self, job_id: str) -> dict[str, Any]:
         while True:
             status, details = await self._ask("GET", f"/api/ryla/jobs/{job_id}")
             if status == 404:

@@ -1,4 +1,4 @@
-"""One run: callers submit while gateways and workers are killed; then everything is counted."""
+"""One run: callers submit to both clouds while gateways and workers are killed; then everything is counted."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ryla_modal.job_claims import ATTEMPTS
-
-from .clouds import Cloud, deployed
+from .clouds import Cloud, bucket, deployed
 from .engine import NotedEngine, Runs
-from .jobs import Caller
+from .jobs import Caller, End
+from .runpod_jobs import RunPodCaller
 
 CALLERS = 6
+"""Of Modal at once."""
+
+RUNPOD_CALLERS = 2
+"""Of each RunPod endpoint at once."""
+
 LONGEST_PAUSE = 4.0
 """Seconds between two kills at most: long enough that work is done, short enough that little else is."""
 
@@ -26,6 +30,35 @@ SETTLE = 180.0
 """Seconds that the jobs have to end when nobody is killed any more."""
 
 FUNCTIONS = {"gateway": "api", "worker": "ComfyWorker"}
+KINDS = (*FUNCTIONS, "RunPod worker")
+
+
+@dataclass
+class Side:
+    """What became of the jobs of one cloud."""
+
+    submitted: int = 0
+    accepted: int = 0
+    unanswered: int = 0
+    """Modal: submissions whose answer was lost. RunPod: submissions sent again."""
+    succeeded: int = 0
+    gave_up: int = 0
+    """Told as failed with `worker_lost`, after the workers of all attempts were killed."""
+    restarted: int = 0
+    """Ran as a second or later attempt."""
+    lost: int = 0
+    """Accepted, and neither succeeded nor told as given up."""
+    twice: int = 0
+    """Begun more often than there were attempts, or after an end, or by two engines at a time."""
+    committed_twice: int = 0
+    """Delivered with two different results."""
+    repeated: int = 0
+    """Completed at an engine whose worker was killed before it could say so, and again by the next attempt."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was lost, run twice or committed twice."""
+        return self.lost == self.twice == self.committed_twice == 0 and self.accepted > 0
 
 
 @dataclass
@@ -33,28 +66,14 @@ class Count:
     """What came out."""
 
     seed: int
-    gateways_killed: int = 0
-    workers_killed: int = 0
     seconds: int = 0
-    submitted: int = 0
-    accepted: int = 0
-    unanswered: int = 0
-    succeeded: int = 0
-    gave_up: int = 0
-    """Told as failed with `worker_lost`, after the workers of all attempts were killed."""
-    restarted: int = 0
-    """Ran as a second or third attempt."""
-    lost: int = 0
-    """Accepted, and neither succeeded nor told as given up."""
-    twice: int = 0
-    """Begun more often than there were attempts, or after an end, or by two engines at a time."""
-    repeated: int = 0
-    """Completed at an engine whose worker was killed before it could say so, and again by the next attempt."""
+    killed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    sides: dict[str, Side] = field(default_factory=dict[str, Side])
 
     @property
     def holds(self) -> bool:
-        """Whether nothing was lost and nothing run twice."""
-        return self.lost == 0 and self.twice == 0 and self.accepted > 0
+        """Whether it does for every cloud."""
+        return len(self.sides) > 0 and all(side.holds for side in self.sides.values())
 
     def to_json(self) -> dict[str, Any]:
         """For the report."""
@@ -68,23 +87,46 @@ async def kill_run(
     chance, count, begun = random.Random(seed), Count(seed), time.monotonic()
     engine = NotedEngine(folder / "engine")
     engine.write()
-    async with deployed(folder, engine.folder) as cloud:
-        caller, stopped = Caller(cloud, chance), asyncio.Event()
+    async with bucket(folder / "bucket") as variables, deployed(folder, engine.folder) as cloud:
+        callers = await _callers(cloud, {"RYLA_CLAIMS_DIR": str(folder / "claims")}, variables, chance)
+        stopped = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            for _ in range(CALLERS):
-                group.create_task(caller.submit_until(stopped))
-            await caller.begun.wait()
+            for caller in callers.values():
+                for _ in range(CALLERS if isinstance(caller, Caller) else RUNPOD_CALLERS):
+                    group.create_task(caller.submit_until(stopped))
+            for caller in callers.values():
+                await caller.begun.wait()
             await _kill(cloud, _Moments(kills, random.Random(seed + 1), longest_pause), count, told)
             stopped.set()
             async with asyncio.timeout(SETTLE):
-                ends = {job_id: await caller.ended(job_id) for job_id in sorted(caller.accepted)}
-        count.submitted, count.accepted = len(caller.submitted), len(caller.accepted)
-        count.unanswered = caller.unanswered
+                for caller in callers.values():
+                    await asyncio.gather(*(caller.ended(job_id) for job_id in caller.accepted))
         # Those that were being submitted when it ended were accepted by now.
-        ends |= {job_id: await caller.ended(job_id) for job_id in sorted(caller.accepted - set(ends))}
-    _judge(count, ends, engine.read(), told)
+        ends = {
+            name: {job_id: await caller.ended(job_id) for job_id in sorted(caller.accepted)}
+            for name, caller in callers.items()
+        }
+    runs = engine.read()
+    for name, caller in callers.items():
+        side = Side(len(caller.submitted), len(caller.accepted), caller.unanswered)
+        mine = {job_id: ran for job_id, ran in runs.items() if job_id in caller.submitted}
+        _judge(side, ends[name], mine, told)
+        count.sides[name] = side
     count.seconds = round(time.monotonic() - begun)
     return count
+
+
+async def _callers(
+    cloud: Cloud, volume: dict[str, str], in_bucket: dict[str, str], chance: random.Random
+) -> dict[str, Caller | RunPodCaller]:
+    runpod = cloud.runpod
+    await runpod.register("volume", volume)
+    await runpod.register("bucket", in_bucket)
+    return {
+        "Modal": Caller(cloud, chance),
+        "RunPod, claims on a volume": RunPodCaller(runpod, "volume", chance),
+        "RunPod, claims in a bucket": RunPodCaller(runpod, "bucket", chance),
+    }
 
 
 @dataclass(frozen=True)
@@ -96,10 +138,11 @@ class _Moments:
 
 async def _kill(cloud: Cloud, moments: _Moments, count: Count, told: Callable[[str], None]) -> None:
     kills, chance = moments.kills, moments.chance
-    while count.gateways_killed + count.workers_killed < kills:
+    while (done := sum(count.killed.values())) < kills:
         await asyncio.sleep(chance.uniform(0, moments.longest_pause))
-        kind = chance.choice(("gateway", "worker"))
-        pids = await cloud.pids(FUNCTIONS[kind])
+        kind = chance.choice(KINDS)
+        function = FUNCTIONS.get(kind)
+        pids = await cloud.runpod.pids() if function is None else await cloud.pids(function)
         if not pids:
             continue
         pid = chance.choice(pids)
@@ -107,26 +150,20 @@ async def _kill(cloud: Cloud, moments: _Moments, count: Count, told: Callable[[s
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-        if kind == "gateway":
-            count.gateways_killed += 1
-        else:
-            count.workers_killed += 1
-        told(f"{count.gateways_killed + count.workers_killed}/{kills}: {kind} {pid} killed")
+        count.killed[kind] += 1
+        told(f"{done + 1}/{kills}: {kind} {pid} killed")
 
 
-def _judge(
-    count: Count, ends: dict[str, dict[str, Any]], runs: dict[str, Runs], told: Callable[[str], None]
-) -> None:
-    for job_id, details in ends.items():
-        job, attempt, ran = details["job"], details["attempt"], runs.get(job_id, Runs())
-        gave_up = job["status"] == "failed" and job["error"]["code"] == "worker_lost" and attempt >= ATTEMPTS
-        has_result = job["status"] == "succeeded" and bool(job["outputs"])
-        count.succeeded += has_result
-        count.gave_up += gave_up
-        count.lost += not (has_result or gave_up)
-        count.restarted += attempt > 1
-        count.twice += ran.started > attempt or ran.overlapped > 0
-        count.repeated += ran.completed > 1
-        if not has_result:
-            told(f"{job_id}: {job['status']} after {attempt} attempts, {ran}: {job['error']}")
-    count.twice += sum(job_id not in ends for job_id in runs)
+def _judge(side: Side, ends: dict[str, End], runs: dict[str, Runs], told: Callable[[str], None]) -> None:
+    for job_id, end in ends.items():
+        ran = runs.get(job_id, Runs())
+        side.succeeded += end.has_result
+        side.gave_up += end.gave_up
+        side.lost += not (end.has_result or end.gave_up)
+        side.restarted += end.attempt > 1
+        side.twice += ran.started > end.attempt or ran.overlapped > 0
+        side.committed_twice += end.commits > 1
+        side.repeated += ran.completed > 1
+        if not end.has_result or end.commits > 1 or ran.started > end.attempt or ran.overlapped:
+            told(f"{job_id}: {end}, {ran}")
+    side.twice += sum(job_id not in ends for job_id in runs)

@@ -71,15 +71,15 @@ class LocalModal:
         return response.json()
 
 
-def running(folder: Path) -> Iterator[LocalModal]:
-    """Runs local clouds until the test is done."""
+def running(folder: Path, **environ: str) -> Iterator[LocalModal]:
+    """Runs local clouds until the test is done; `folder / "log"` has what its containers print."""
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(
             [LOCAL_CLOUDS, "--state-dir", folder / "state", "--until-eof"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env={**os.environ, "COMFY_SIM_MODEL_LOAD_MS": "0"},
+            env={**os.environ, "COMFY_SIM_MODEL_LOAD_MS": "0", **environ},
         )
         try:
             assert child.stdout is not None

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from endpoint_workspace import REPOSITORY, Workspace, deploy
 from local_modal import LocalModal, needs_local_clouds, running
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 pytestmark = needs_local_clouds
 
 UV = "COPY --from=ghcr.io/astral-sh/uv:0.13.9 /uv /.uv/uv"
 INSTALL = "RUN /.uv/uv pip install --python $(command -v python) --compile-bytecode"
-COMFY = (
-    "RUN comfy --skip-prompt --workspace /root/comfy/ComfyUI install --version 0.3.64 --nvidia --skip-manager"
-)
+COMFY = "RUN comfy --skip-prompt --workspace /root/comfy/ComfyUI install --version {} --nvidia --skip-manager"
+COMPILE = "RUN python -m compileall -q {} || true"
 SYSTEM = ["FROM base", "RUN apt-get update", "RUN apt-get install -y git ffmpeg libgl1 libglib2.0-0"]
 ENV = [
     "FROM base",
@@ -61,14 +60,6 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalModal]:
         yield made
 
 
-def deploy(cloud: LocalModal, app: str, *arguments: str, cwd: Path | None = None, **environ: str) -> Any:
-    done = cloud.modal(
-        "deploy", "comfyui_app.py", *arguments, cwd=cwd or REPOSITORY / "apps/modal", **environ
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return cloud.app(app)
-
-
 def commands(function: dict[str, Any]) -> list[list[str]]:
     """Commands by layer, above Modal's own base."""
     return [layer["commands"] for layer in function["image"]][1:]
@@ -87,6 +78,12 @@ SHIPPED: dict[str, dict[str, Any]] = {
         "timeout": 240,
         "startupTimeout": 300,
     },
+    "z-image-turbo": {
+        "gpu": ["L4"],
+        "resources": {"milliCpu": 4000, "memoryMb": 20480, "gpuConfig": {"count": 1, "gpuType": "L4"}},
+        "timeout": 420,
+        "startupTimeout": 600,
+    },
     "comfyui": {
         "gpu": ["L40S", "A100-80GB"],
         "resources": {"milliCpu": 4000, "memoryMb": 16384, "gpuConfig": {"count": 1, "gpuType": "L40S"}},
@@ -95,6 +92,9 @@ SHIPPED: dict[str, dict[str, Any]] = {
     },
 }
 """By app, the generic one included: what its GPU class must be given."""
+
+COMFYUI = {"z-image-turbo": "0.3.75"}
+"""Versions of ComfyUI that are not the one of all others; nobody has locked their requirements."""
 
 EVERY_WORKER = {
     "minContainers": 0,
@@ -127,7 +127,7 @@ def test_the_recorded_deployment(cloud: LocalModal, name: str) -> None:
     assert app["tags"] == {
         "ryla-endpoint": "any" if name == "comfyui" else name,
         "ryla-environment": "default",
-        "comfyui": "0.3.64",
+        "comfyui": COMFYUI.get(name, "0.3.64"),
     }
     worker = functions["ComfyWorker.*"]
     wanted = SHIPPED[name] | EVERY_WORKER
@@ -138,46 +138,24 @@ def test_the_recorded_deployment(cloud: LocalModal, name: str) -> None:
         f" && git -C {RES4LYF} checkout --detach 022c873c6d198c67b3312a1804336533a050df18"
         f" && git -C {RES4LYF} submodule update --init --recursive",
         f"RUN if [ -f {RES4LYF}/install.py ]; then cd {RES4LYF} && python install.py; fi",
+        COMPILE.format(RES4LYF),
     ]
-    install = ["FROM base", f"{COMFY} --skip-torch-or-directml --skip-requirement"]
+    compiled = COMPILE.format("/root/comfy/ComfyUI")
+    install = ["FROM base", f"{COMFY.format('0.3.64')} --skip-torch-or-directml --skip-requirement", compiled]
     nodes = [locked("res4lyf"), cloned] if name == "comfyui" else []
-    assert commands(worker) == [SYSTEM, locked("comfyui"), locked("worker"), install, *nodes, ENV]
+    layers = [locked("comfyui"), locked("worker"), install, *nodes]
+    if name in COMFYUI:
+        tools, unlocked, packages, *others = commands(worker)[1:-1]
+        assert (unlocked, others) == (["FROM base", COMFY.format(COMFYUI[name]), compiled], [])
+        assert (tools[:2], packages[:2]) == (["FROM base", UV], ["FROM base", UV])
+        layers = [tools, unlocked, packages]
+    assert commands(worker) == [SYSTEM, *layers, ENV]
     for function, label in (("api", f"ryla-{name}-api"), ("generate_image", f"ryla-{name}-generate-image")):
         web = functions[function]
         assert commands(web) == GATEWAY
         assert (web["webLabels"], web["proxyAuth"]) == ([f"local--{label}"], True)
         assert (web["concurrency"], web["gpu"], web["volumes"]) == (100, [], [OUTPUTS])
         assert web["resources"] == {"milliCpu": 500, "memoryMb": 512, "gpuConfig": {}}
-
-
-class Workspace:
-    """A checkout with one endpoint, whose files a test may change."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for path in ("apps/modal/comfyui_app.py", "libs/workflow/schema/endpoint.schema.json"):
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(REPOSITORY / path, folder / path)
-        ignored = shutil.ignore_patterns("__pycache__")
-        for path in ("apps/modal/src", "libs/worker/src"):
-            shutil.copytree(REPOSITORY / path, folder / path, ignore=ignored)
-        self.endpoint = folder / "apps/endpoints/probe"
-        shutil.copytree(REPOSITORY / "apps/endpoints/photo-finish", self.endpoint, ignore=ignored)
-        shutil.rmtree(self.endpoint / "requirements", ignore_errors=True)
-
-    def write(self, **changes: Any) -> None:
-        document = json.loads((REPOSITORY / "apps/endpoints/photo-finish/endpoint.json").read_text("utf-8"))
-        text = json.dumps({**document, "name": "probe", **changes})
-        (self.endpoint / "endpoint.json").write_text(text, encoding="utf-8")
-
-    @property
-    def environ(self) -> dict[str, str]:
-        sources = (self.folder / "apps/modal/src", self.folder / "libs/worker/src")
-        return {"RYLA_ENDPOINT": "probe", "PYTHONPATH": os.pathsep.join(map(str, sources))}
-
-    def deploy(self, cloud: LocalModal, **environ: str) -> Any:
-        """The recorded app."""
-        return deploy(cloud, "ryla-probe", cwd=self.folder / "apps/modal", **self.environ, **environ)
 
 
 @pytest.fixture
@@ -279,6 +257,28 @@ def test_everything_endpoint_json_can_say_reaches_modal(cloud: LocalModal, works
     assert "enable_gpu_snapshot" in snapshots["experimental"]
 
 
+def test_a_version_of_the_comfy_registry_is_a_layer_of_its_own(
+    cloud: LocalModal, workspace: Workspace
+) -> None:
+    published = {"name": "second", "registry": "second-nodes", "version": "1.2.3", "sha256": "a" * 64}
+    workspace.write(customNodes=[node("first", "1"), published])
+    before = workspace.deploy(cloud)
+    made = commands(before["functions"]["ComfyWorker.*"])
+    folder = "/root/comfy/ComfyUI/custom_nodes/second"
+    assert made[-2][1].startswith("RUN python -c 'exec(")
+    assert made[-2][1].endswith(f" second-nodes 1.2.3 {folder} {'a' * 64}")
+    # The program that is in the command runs, and takes these words.
+    command = made[-2][1].removeprefix("RUN ").replace(f" {folder} {'a' * 64}", "")
+    env = {"PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))}
+    told = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, check=False)
+    assert told.stderr == "python registry_node.py <id> <version> <folder> [<sha256>]\n"
+
+    workspace.write(customNodes=[node("first", "1"), {**published, "version": "1.2.4"}])
+    changed = workspace.deploy(cloud)
+    assert layers(changed)[:6] == layers(before)[:6]
+    assert layers(changed)[6] != layers(before)[6]
+
+
 def test_the_modal_environment_chooses_the_overrides(cloud: LocalModal, workspace: Workspace) -> None:
     workspace.write(environments={"staging": {"memory": 2048}})
     assert cloud.modal("environment", "create", "staging").returncode == 0
@@ -301,6 +301,7 @@ def test_what_modal_does_not_take_is_refused_before_anything_is_sent(
         scaling={"scaledownWindow": 2000},
         gpu=["ZZZ"],
         environments={"prod": {"memory": 1}},
+        customNodes=[{"name": "x", "registry": "x", "version": "latest"}],
     )
     sent = httpx.get(f"{cloud.web}/_local/state").json()["rpcs"]
     done = cloud.modal("deploy", "comfyui_app.py", cwd=workspace.folder / "apps/modal", **workspace.environ)
@@ -309,5 +310,6 @@ def test_what_modal_does_not_take_is_refused_before_anything_is_sent(
     assert "timeouts.execution: 90000 is out of range; Modal takes 1 to 86400 seconds" in text
     assert "scaling.scaledownWindow: 2000 is out of range; Modal takes 2 to 1200 seconds" in text
     assert "gpu[0]: 'ZZZ' does not match" in text
+    assert "customNodes[0].version: 'latest' does not match" in text
     assert "environments.prod.memory: 1 is out of range; Modal takes 128 to 344064 MiB" in text
     assert httpx.get(f"{cloud.web}/_local/state").json()["rpcs"] == sent

@@ -13,5 +13,7 @@ async def test_a_few_kills_lose_no_job_and_run_none_twice(tmp_path_factory: pyte
     folder = tmp_path_factory.mktemp("k")  # a short name: containers' sockets are below it
     count = await kill_run(3, seed=5, folder=folder, told=told.append, longest_pause=1.0)
     assert count.holds, (count.to_json(), told)
-    assert count.gateways_killed + count.workers_killed == 3
-    assert count.succeeded + count.gave_up == count.accepted
+    assert sum(count.killed.values()) == 3
+    assert len(count.sides) == 3
+    for side in count.sides.values():
+        assert side.succeeded + side.gave_up == side.accepted

@@ -18,8 +18,7 @@ from pathlib import Path
 
 import pytest
 from ryla_modal.endpoint_document import InvalidEndpoint
-from ryla_modal.images import TOOLS
-from ryla_modal.requirements_lock import base_lock, node_lock
+from ryla_modal.requirements_lock import TOOLS, base_lock, node_lock
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 COMFYUI = "https://github.com/comfyanonymous/ComfyUI"
@@ -43,10 +42,15 @@ def wheel(name: str, version: str) -> bytes:
 
 @dataclass
 class Index:
-    """A package index that tells when each file was uploaded."""
+    """A package index that tells when each file was uploaded, and a Comfy registry with one version."""
 
     files: dict[str, tuple[bytes, str]] = field(default_factory=dict[str, tuple[bytes, str]])
     url: str = ""
+    archive: bytes = b""
+
+    @property
+    def version(self) -> dict[str, str]:
+        return {"version": "1.2.3", "downloadUrl": f"{self.url}/archives/node.zip", "createdAt": COMMITTED}
 
     def add(self, name: str, version: str, uploaded: str) -> None:
         self.files[f"{name}-{version}-py3-none-any.whl"] = (wheel(name, version), uploaded)
@@ -72,7 +76,11 @@ def index() -> Iterator[Index]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             kind, name = self.path.strip("/").split("/", 1)
-            if kind == "files":
+            if kind == "nodes":
+                self.answer(json.dumps(served.version).encode(), "application/json")
+            elif kind == "archives":
+                self.answer(served.archive, "application/zip")
+            elif kind == "files":
                 self.answer(served.files[name][0], "application/zip")
             else:
                 page = json.dumps(served.page(name)).encode()
@@ -135,7 +143,12 @@ class Checkout:
         return done.stdout.strip()
 
     def write(self, *nodes: tuple[str, str]) -> list[dict[str, str]]:
-        listed = [{"name": name, "repository": NODES + name, "commit": commit} for name, commit in nodes]
+        return self.write_nodes(
+            *({"name": name, "repository": NODES + name, "commit": commit} for name, commit in nodes)
+        )
+
+    def write_nodes(self, *nodes: dict[str, str]) -> list[dict[str, str]]:
+        listed = list(nodes)
         document = {"name": "probe", "title": "P", "comfyui": {"version": "9.9.9"}, "customNodes": listed}
         self.endpoint.mkdir(parents=True, exist_ok=True)
         (self.endpoint / "endpoint.json").write_text(json.dumps(document))
@@ -148,6 +161,7 @@ class Checkout:
             "HOME": str(self.folder),
             "UV_DEFAULT_INDEX": f"{self.index.url}/simple",
             "UV_NO_CONFIG": "1",
+            "RYLA_COMFY_REGISTRY": self.index.url,
             "UV_PYTHON": sys.executable,
             "GIT_CONFIG_COUNT": str(len(places)),
         }
@@ -217,3 +231,28 @@ def test_what_cannot_be_locked_is_told_and_changes_nothing(checkout: Checkout) -
     checkout.write(("gone", "0" * 40))
     unknown = checkout.lock()
     assert f"{NODES}gone at {'0' * 40} cannot be fetched" in unknown.stderr
+
+
+def test_a_version_of_the_registry_is_locked_from_its_archive(checkout: Checkout) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("requirements.txt", "alpha\nbeta\n")
+        archive.writestr("__init__.py", "")
+    checkout.index.archive = packed.getvalue()
+    digest = hashlib.sha256(checkout.index.archive).hexdigest()
+    node = {"name": "published", "registry": "published-nodes", "version": "1.2.3", "sha256": digest}
+    nodes = checkout.write_nodes(node)
+    done = checkout.lock()
+    assert done.returncode == 0, done.stderr
+    file = checkout.endpoint / "requirements/published.txt"
+    assert pins(file) == ["beta==1.5"]
+    assert file.read_text().startswith(
+        "# locked for comfy-registry:published-nodes@1.2.3 with ComfyUI 9.9.9\n"
+    )
+    assert node_lock(checkout.endpoint, "9.9.9", nodes).checked("again") is not None
+
+    checkout.write_nodes({**node, "sha256": "0" * 64})
+    refused = checkout.lock()
+    assert refused.returncode != 0
+    assert f"has the SHA-256 {digest}, but endpoint.json names {'0' * 64}" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -8,7 +8,7 @@ All contenders run the same model-free workflows on one warm engine, in turns, n
 - `worker-comfyui`: the community's handler, unmodified, when WORKER_COMFYUI_DIR names a checkout of its repository
   (https://github.com/runpod-workers/worker-comfyui) and WORKER_COMFYUI_PYTHON a Python with its requirements.
 
-The engine is the one of COMFYUI_URL or COMFYUI_DIR, otherwise comfy-sim.
+The engine is the one of COMFYUI_URL or COMFYUI_DIR (COMFYUI_ARGS=--cpu for a real one without a GPU), otherwise comfy-sim.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import os
 import random
 import statistics
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,9 @@ async def peer(url: str, environ: Mapping[str, str]) -> AsyncGenerator[Contender
         await process.wait()
 
 
-async def measure(rounds_share: float, environ: Mapping[str, str]) -> list[dict[str, Any]]:
+async def measure(
+    cases: Sequence[Case], rounds_share: float, environ: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """One entry for each case: milliseconds of each contender."""
     with tempfile.TemporaryDirectory(prefix="ryla-bench-") as claims:
         async with Worker(EngineConfig.from_env(engine_environment(environ))) as worker:
@@ -180,11 +183,15 @@ async def measure(rounds_share: float, environ: Mapping[str, str]) -> list[dict[
                     "handler": through_handler(worker, Path(claims)),
                     **({} if community is None else {"worker-comfyui": community}),
                 }
-                return [await compare(case, contenders, rounds_share) for case in CASES]
+                return [await compare(case, contenders, rounds_share) for case in cases]
 
 
 async def compare(case: Case, contenders: Mapping[str, Contender], share: float) -> dict[str, Any]:
-    """Medians and 95th percentiles; the contenders take turns, in another order each round."""
+    """Medians and 95th percentiles; the contenders take turns, in another order each round.
+
+    `added` is the median of the differences to the bare client's picture of the same round, so that a load which comes
+    and goes weighs little; `between` holds the true median with a probability of 95 %.
+    """
     rounds = max(3, round(case.rounds * share))
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds + 2):
@@ -192,18 +199,31 @@ async def compare(case: Case, contenders: Mapping[str, Contender], share: float)
             taken = await contenders[name](workflow_of(case))
             if number >= 2:  # the first ones warm up
                 times[name].append(taken)
-    base = statistics.median(times["bare"])
     return {
         "case": case.name,
         "rounds": rounds,
+        "load": round(os.getloadavg()[0], 1),
         **{
             name: {
                 "p50": round(statistics.median(taken), 2),
                 "p95": round(statistics.quantiles(taken, n=20)[-1], 2),
-                "added": round(statistics.median(taken) - base, 2),
+                **difference(taken, times["bare"]),
             }
             for name, taken in times.items()
         },
+    }
+
+
+def difference(taken: Sequence[float], base: Sequence[float]) -> dict[str, Any]:
+    """Median of the differences with its interval by order statistics, and the ratio of the medians."""
+    differences = sorted(one - other for one, other in zip(taken, base, strict=True))
+    reach = 0.98 * math.sqrt(len(differences))
+    low = max(0, math.floor(len(differences) / 2 - reach))
+    high = min(len(differences) - 1, math.ceil(len(differences) / 2 + reach))
+    return {
+        "added": round(statistics.median(differences), 2),
+        "between": [round(differences[low], 2), round(differences[high], 2)],
+        "ratio": round(statistics.median(taken) / statistics.median(base), 3),
     }
 
 
@@ -218,8 +238,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=float, default=1.0, help="share of the usual rounds (default: 1)")
+    parser.add_argument(
+        "--case", choices=[case.name for case in CASES], help="one of the cases (default: all)"
+    )
     arguments = parser.parse_args()
-    for entry in asyncio.run(measure(arguments.rounds, os.environ)):
+    cases = [case for case in CASES if arguments.case in (None, case.name)]
+    for entry in asyncio.run(measure(cases, arguments.rounds, os.environ)):
         print(json.dumps(entry), flush=True)
 
 

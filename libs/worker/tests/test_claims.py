@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from comfy_worker import DirectoryClaims, JobAlreadyClaimed
+from comfy_worker import ClaimsUnavailable, DirectoryClaims, JobAlreadyClaimed, ResultKept
 
 
 class Clock:
@@ -30,7 +30,7 @@ async def test_one_delivery_of_many_runs_the_job(tmp_path: Path) -> None:
             async with claims.claim("job", {"delivery": number}) as claim:
                 ran.append(number)
                 await asyncio.sleep(0)
-                claim.commit()
+                await claim.commit()
         except JobAlreadyClaimed as error:
             return str(error.details["delivery"])
         return "ran"
@@ -43,11 +43,29 @@ async def test_one_delivery_of_many_runs_the_job(tmp_path: Path) -> None:
 async def test_a_result_stays_with_the_delivery_that_made_it(tmp_path: Path) -> None:
     claims = DirectoryClaims(tmp_path)
     async with claims.claim("job", {"delivery": 1, "worker": "a"}) as claim:
-        claim.commit()
+        await claim.commit()
     with pytest.raises(JobAlreadyClaimed) as caught:
         async with claims.claim("job", {"delivery": 1, "worker": "b"}):
             pass
     assert caught.value.details == {"delivery": 1, "worker": "a", "attempt": 1}
+
+
+async def test_a_result_is_kept_until_it_is_delivered(tmp_path: Path) -> None:
+    claims = DirectoryClaims(tmp_path)
+    async with claims.claim("job", {"delivery": 1, "worker": "a"}) as claim:
+        await claim.commit({"images": ["x"]})
+    for delivery in (1, 2):
+        with pytest.raises(ResultKept) as kept:
+            async with claims.claim("job", {"delivery": delivery, "worker": "b"}):
+                pass
+        assert kept.value.result == {"images": ["x"]}
+        assert kept.value.details == {"delivery": 1, "worker": "a", "attempt": 1}
+    await claim.delivered()
+    with pytest.raises(JobAlreadyClaimed) as done:
+        async with claims.claim("job", {"delivery": 2}):
+            pass
+    assert type(done.value) is JobAlreadyClaimed
+    assert not list(tmp_path.glob("*.partial"))
 
 
 async def test_a_failed_attempt_frees_the_job_at_once(tmp_path: Path) -> None:
@@ -62,7 +80,7 @@ async def test_a_failed_attempt_frees_the_job_at_once(tmp_path: Path) -> None:
 async def test_a_dead_holder_is_replaced_after_its_lease_and_cannot_commit_any_more(tmp_path: Path) -> None:
     clock = Clock()
     claims = DirectoryClaims(tmp_path, lease=3600, now=clock)
-    first = await claims._take("job", {"delivery": 1})  # pyright: ignore[reportPrivateUsage]
+    first, _ = await claims._take("job", {"delivery": 1})  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(JobAlreadyClaimed):
         async with claims.claim("job", {"delivery": 2}):
             pass
@@ -70,8 +88,46 @@ async def test_a_dead_holder_is_replaced_after_its_lease_and_cannot_commit_any_m
     async with claims.claim("job", {"delivery": 2}) as second:
         assert second.attempt == 2
         with pytest.raises(JobAlreadyClaimed):
-            first.commit()
-        second.commit()
+            await first.commit()
+        await second.commit()
+
+
+async def test_a_holder_that_was_replaced_is_stopped(tmp_path: Path) -> None:
+    stopped: list[str] = []
+
+    async def run() -> None:
+        async with DirectoryClaims(tmp_path, lease=0.3).claim("job", {"delivery": 1}) as claim:
+            claim.later.write_text('{"delivery": 2}')
+            try:
+                await asyncio.sleep(60)
+            finally:
+                stopped.append(claim.job_id)
+
+    with pytest.raises(JobAlreadyClaimed) as caught:
+        await run()
+    assert (stopped, caught.value.details) == (["job"], {"delivery": 2})
+
+
+async def test_a_holder_that_cannot_renew_is_stopped_before_another_may_begin(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with DirectoryClaims(tmp_path / "claims", lease=0.3).claim("job", {"delivery": 1}):
+            (tmp_path / "claims").rename(tmp_path / "away")
+            try:
+                await asyncio.sleep(60)
+            finally:
+                (tmp_path / "away").rename(tmp_path / "claims")
+
+    with pytest.raises(ClaimsUnavailable, match="could not be renewed"):
+        await run()
+
+
+async def test_a_holder_that_renews_is_not_stopped(tmp_path: Path) -> None:
+    async with DirectoryClaims(tmp_path, lease=0.6).claim("job", {"delivery": 1}) as claim:
+        times: set[int] = set()
+        async with asyncio.timeout(30):
+            while len(times) < 9:  # renewed every 0.1 s, so this is beyond the first lease
+                times.add(claim.file.stat().st_mtime_ns)
+                await asyncio.sleep(0.01)
 
 
 async def test_the_same_delivery_waits_for_a_holder_that_may_have_died(tmp_path: Path) -> None:
@@ -85,7 +141,7 @@ def _claim(folder: Path, number: int, results: multiprocessing.Queue[tuple[int, 
     async def work() -> bool:
         try:
             async with DirectoryClaims(folder).claim("job", {"delivery": number}) as claim:
-                claim.commit()
+                await claim.commit()
         except JobAlreadyClaimed:
             return False
         return True
@@ -114,7 +170,7 @@ async def test_old_claims_are_pruned(tmp_path: Path) -> None:
     clock = Clock()
     claims = DirectoryClaims(tmp_path, now=clock)
     async with claims.claim("job", {"delivery": 1}) as claim:
-        claim.commit()
+        await claim.commit()
     assert claims.prune() == 0
     clock.ahead = 8 * 24 * 3600
     assert claims.prune() == 2

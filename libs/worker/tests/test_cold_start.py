@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from comfy_worker import ComfyProcess, EngineConfig, EngineNotConfigured
+from comfy_worker import ComfyProcess, EngineConfig, EngineNotConfigured, Worker
 from comfy_worker.weights import launch
 from comfy_worker.weights.cold_start import ColdStart, ColdStartConfig, traced
 
@@ -73,9 +74,9 @@ async def test_comfyui_starts_as_ever_when_the_hook_cannot_be_installed(comfyui:
     assert comfy.cold_start.boot_seconds is not None
 
 
-async def test_with_comfyuis_own_loader_as_by_default_the_launcher_stays_away(comfyui: Path) -> None:
+async def test_with_comfyuis_own_loader_the_launcher_stays_away(comfyui: Path) -> None:
     log: list[str] = []
-    comfy = process(comfyui, log)
+    comfy = process(comfyui, log, weights="comfyui")
     await comfy.start()
     await comfy.stop()
     assert not [line for line in log if "comfy_worker" in line]
@@ -200,10 +201,11 @@ def test_the_environment_says_what_is_read_and_how(comfyui: Path) -> None:
         "COMFYUI_IMPORT_TRACE": "/cache/trace.json",
     }
     assert ColdStartConfig.from_env(env) == ColdStartConfig(
-        "comfyui",
+        "parallel",
         (Path("/models/checkpoints/a.safetensors"), Path("/elsewhere/b.safetensors")),
         Path("/cache/trace.json"),
     )
+    assert ColdStartConfig.from_env({"COMFYUI_WEIGHTS": "comfyui"}).weights == "comfyui"
     with pytest.raises(EngineNotConfigured, match="COMFYUI_WEIGHTS"):
         EngineConfig.from_env({"COMFYUI_WEIGHTS": "fast", "COMFYUI_DIR": str(comfyui)})
 
@@ -235,3 +237,36 @@ def test_the_launcher_needs_nothing_of_the_package(tmp_path: Path) -> None:
         [sys.executable, "-I", launcher, str(script), "--x"], capture_output=True, text=True, check=True
     )
     assert done.stdout == "['--x'] False\n"
+
+
+async def test_a_worker_goes_on_with_what_was_prepared(comfyui: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.json"
+    trace.write_text(json.dumps({"files": [], "libraries": {}, "modules": ["colorsys"]}), encoding="utf-8")
+    config = EngineConfig(directory=comfyui, cold_start=ColdStartConfig(import_trace=trace))
+    worker = Worker(config)
+    await worker.prepare()
+    assert worker.process.prepared
+    pid = worker.process.pid
+    try:
+        await worker.start()
+        assert worker.process.pid == pid
+        assert not worker.process.prepared
+    finally:
+        await worker.stop()
+
+
+async def test_a_prepared_process_that_has_ended_is_started_anew(comfyui: Path) -> None:
+    worker = Worker(EngineConfig(directory=comfyui))
+    await worker.prepare()
+    pid = worker.process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        await worker.process.exited.wait()
+    assert not worker.process.prepared
+    try:
+        await worker.start()
+        assert worker.process.pid != pid
+        assert worker.process.alive
+    finally:
+        await worker.stop()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from comfy_worker.weights import memory
+from comfy_worker.weights import memory, read_ahead
 from comfy_worker.weights.chunks import Segment, plan_chunks
 from comfy_worker.weights.read_ahead import ReadAhead, Wanted
 from comfy_worker.weights.reading import CHUNK_BYTES, in_parallel, is_cached, read_exactly, thread_count
@@ -89,6 +89,16 @@ def test_a_read_ahead_brings_files_and_parts_and_leaves_out_what_it_cannot_read(
     report = ReadAhead(wanted, budget=1 << 40).run()
     assert report.read_bytes + report.cached_bytes == CHUNK_BYTES + 5 + 30
     assert report.left_out == (str(missing),)
+
+
+def test_a_read_ahead_of_a_folder_looks_at_its_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+    monkeypatch.setattr(read_ahead, "_look_at", looked.append)
+    report = ReadAhead([Wanted(tmp_path), Wanted(written(tmp_path / "a", 10))], budget=100).run()
+    assert looked == [tmp_path]
+    assert report.read_bytes + report.cached_bytes == 10
 
 
 def test_a_read_ahead_takes_no_more_than_its_budget(tmp_path: Path) -> None:

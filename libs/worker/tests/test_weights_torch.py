@@ -192,6 +192,17 @@ def test_a_model_loads_as_ever_but_from_the_file(
     assert not torch_mapped.any_mapped()
 
 
+def test_a_module_that_imports_when_it_is_asked_is_not_asked(
+    comfy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    lazy = ModuleType("lazy")
+    lazy.__getattr__ = asked.append  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "lazy", lazy)
+    assert comfy_hook.install("0.3.64")
+    assert "load_torch_file" not in asked
+
+
 def test_what_was_changed_in_memory_is_never_read_from_the_file_again(
     comfy: Any, model: Any, file: Path
 ) -> None:

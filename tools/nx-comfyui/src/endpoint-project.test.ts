@@ -99,6 +99,20 @@ describe('inference', () => {
     ]);
   });
 
+  it.each([
+    [{ warmUp: 'warm-up.json' }, ['warm-up.json']],
+    [{ warmUp: { workflow: 'small.json', required: true } }, ['small.json']],
+    [{ warmUp: true, environments: { dev: { warmUp: 'dev.json' }, prod: {} } }, ['dev.json']],
+    [{ warmUp: '../outside.json', environments: [null] }, []],
+  ])('fingerprints the workflow of %j', async (config, files) => {
+    const { targets = {} } = await infer(JSON.stringify(config));
+    const own = targets['fingerprint']?.inputs?.filter(
+      (input) => typeof input === 'string' && /^\{projectRoot\}\/.*\.json$/.test(input),
+    );
+    const named = files.map((file) => `{projectRoot}/${file}`);
+    expect(own).toEqual(['{projectRoot}/endpoint.json', '{projectRoot}/workflow.json', ...named]);
+  });
+
   it('has a fingerprint for RunPod, whose jobs bring their workflow', async () => {
     const { targets = {} } = await infer('{}');
     const inputs = targets['fingerprint-runpod']?.inputs;

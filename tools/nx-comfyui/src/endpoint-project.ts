@@ -13,7 +13,7 @@ export interface EndpointOutline {
   /** Name of the workflow file beside endpoint.json. */
   readonly workflow: string;
   readonly description: string | undefined;
-  /** Names of the files beside endpoint.json that inputs have by default. */
+  /** Names of the other files beside endpoint.json that are deployed: inputs' defaults, workflows to warm up with. */
   readonly files: readonly string[];
 }
 
@@ -23,7 +23,7 @@ export function readOutline(text: string): EndpointOutline {
   const { workflow, description } = config;
   return {
     workflow: isFileName(workflow) ? workflow : 'workflow.json',
-    files: defaultFiles(config['inputs']),
+    files: [...new Set([...defaultFiles(config['inputs']), ...warmUpFiles(config)])],
     description: typeof description === 'string' && description !== '' ? description : undefined,
   };
 }
@@ -40,6 +40,20 @@ function defaultFiles(inputs: unknown): string[] {
     if (typeof input !== 'object' || input === null || !('type' in input) || !('default' in input)) return [];
     return FILE_INPUTS.includes(input.type) && isFileName(input.default) ? [input.default] : [];
   });
+}
+
+/** Workflows that a container warms up with, in every environment. */
+function warmUpFiles({ warmUp, environments }: Readonly<Record<string, unknown>>): string[] {
+  const overrides = isObject(environments) ? Object.values(environments) : [];
+  return [{ warmUp }, ...overrides].flatMap((part) => {
+    const wanted = isObject(part) ? part['warmUp'] : undefined;
+    const file = isObject(wanted) ? wanted['workflow'] : wanted;
+    return isFileName(file) ? [file] : [];
+  });
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /**
@@ -130,7 +144,14 @@ function runpodFingerprint(root: string): TargetConfiguration {
     cache: false,
     inputs: [
       '{projectRoot}/endpoint.json',
+      '{projectRoot}/requirements/**/*',
       '{workspaceRoot}/apps/runpod/Dockerfile',
+      '{workspaceRoot}/apps/runpod/image/**/*',
+      // What `image_parts.py` reads an endpoint with.
+      ...['endpoint_document', 'requirements_lock', 'settings'].map(
+        (name) => `{workspaceRoot}/apps/modal/src/ryla_modal/${name}.py`,
+      ),
+      '{workspaceRoot}/apps/modal/requirements/**/*',
       '{workspaceRoot}/apps/runpod/pyproject.toml',
       '{workspaceRoot}/apps/runpod/src/**/*',
       '{workspaceRoot}/libs/worker/pyproject.toml',

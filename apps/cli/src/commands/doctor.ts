@@ -6,23 +6,25 @@ import process from 'node:process';
 import { promisify } from 'node:util';
 
 import { createHttpClient } from '@ryla/business';
-import type { CLOUD_VARIABLES } from '@ryla/business/config';
+import type { BackendKind, CLOUD_VARIABLES } from '@ryla/business/config';
 import {
   backendName,
+  backendsOf,
   openStore,
-  PROVIDERS,
   sharesOf,
   stateFolder,
   type Target,
   variableName,
 } from '@ryla/business/config';
 import { readLocalClouds } from '@ryla/business/local-clouds';
+import type { EndpointConfig } from '@ryla/workflow';
 import type { Command } from 'commander';
 
 import { EXIT } from '../exit-codes.ts';
 import { createOutput } from '../output.ts';
 import { findWorkspace, type Workspace } from '../workspace.ts';
-import { common, type CommonOptions } from './job-commands.ts';
+import { claimFindings } from './claim-findings.ts';
+import { common, type CommonOptions } from './common-options.ts';
 
 /** What a check found. */
 export interface Finding {
@@ -210,7 +212,8 @@ async function localFindings({ root }: Workspace): Promise<Finding[]> {
 
 function cloudFindings(workspace: Workspace): Finding[] {
   const { env, config } = workspace;
-  const findings = VARIABLES.map((name): Finding => {
+  const names = config.runcomfy === undefined ? VARIABLES : [...VARIABLES, 'runcomfyApiKey' as const];
+  const findings = names.map((name): Finding => {
     const variable = variableName(workspace, name);
     const isThere = (env[variable] ?? '') !== '';
     // Whether it is missed is said of the deployments below: not every endpoint needs each.
@@ -224,10 +227,21 @@ function cloudFindings(workspace: Workspace): Finding[] {
       state: 'warning',
       message:
         'a RunPod submission whose answer is lost is never sent again: nobody can tell whether it runs',
-      advice: 'Give the endpoints a network volume, and set cloud.runpodClaims in ryla.config.ts.',
+      advice:
+        'Give the endpoints a network volume or a bucket, and set cloud.runpodClaims in ryla.config.ts: docs/backends.md, "RunPod: each job once".',
     });
   }
-  return findings;
+  return [...findings, ...claimFindings(config, soundEndpoints(workspace))];
+}
+
+function soundEndpoints(workspace: Workspace): EndpointConfig[] {
+  return workspace.endpointNames().flatMap((name) => {
+    try {
+      return [workspace.endpoint(name).config];
+    } catch {
+      return []; // told above
+    }
+  });
 }
 
 const VARIABLES = [
@@ -240,21 +254,26 @@ const VARIABLES = [
 
 const ADVICE: Readonly<Record<keyof typeof CLOUD_VARIABLES, string>> = {
   modalWorkspace: 'The name in front of `--` in the URLs of your Modal apps.',
+  modalEnvironment: 'The Modal environment of the deployments, where it is not the default one.',
+  modalWebSuffix: '`modal environment list` shows it.',
   modalProxyKey: "Make a proxy auth token in Modal's settings; endpoints with the auth modal-proxy need it.",
   modalProxySecret: 'The other half of the proxy auth token.',
   bearerToken: 'The token in the Modal secret ryla-secrets; endpoints with the auth bearer need it.',
   runpodApiKey: "Make an API key in RunPod's settings.",
+  runcomfyApiKey: "The API token of RunComfy's profile page; endpoints with a deployment there need it.",
 };
 
 async function deploymentFindings(workspace: Workspace): Promise<Finding[]> {
   const { service, unusable } = await workspace.open();
   await using jobs = service;
   const health = await jobs.health({ signal: AbortSignal.timeout(ANSWER_MS) });
-  const names = workspace
-    .endpointNames()
-    .flatMap((endpoint) =>
-      PROVIDERS.map((provider) => ({ endpoint, provider, name: backendName(provider, endpoint) })),
-    );
+  const names = workspace.endpointNames().flatMap((endpoint) =>
+    backendsOf(workspace.config, endpoint).map((provider) => ({
+      endpoint,
+      provider,
+      name: backendName(provider, endpoint),
+    })),
+  );
   return names.map(({ endpoint, provider, name }): Finding => {
     // Where real jobs are to go must work; on this machine an endpoint need not be deployed.
     const isNeeded = workspace.target === 'cloud' && sharesOf(workspace.config, endpoint)[provider] > 0;
@@ -266,13 +285,16 @@ async function deploymentFindings(workspace: Workspace): Promise<Finding[]> {
     }
     const state = health.backends[name];
     if (state?.ok === true) return { check: name, state: 'ok', message: 'it answers' };
-    const advice =
-      provider === 'modal'
-        ? `npx nx deploy ${endpoint}, when it is not deployed`
-        : 'docs/deploying.md, "To RunPod"';
-    return { check: name, state: trouble, message: state?.error ?? 'no answer', advice };
+    const message = state?.error ?? 'no answer';
+    return { check: name, state: trouble, message, advice: DEPLOYING[provider](endpoint) };
   });
 }
+
+const DEPLOYING: Readonly<Record<BackendKind, (endpoint: string) => string>> = {
+  modal: (endpoint) => `npx nx deploy ${endpoint}, when it is not deployed`,
+  runpod: () => 'docs/deploying.md, "To RunPod"',
+  runcomfy: () => 'docs/backends.md, "RunComfy"',
+};
 
 /** Compares this machine's clock with a server's, by the Date of an answer. */
 export async function clockFinding(url: string): Promise<Finding> {

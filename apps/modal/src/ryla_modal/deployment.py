@@ -10,9 +10,10 @@ from typing import Any
 import modal
 import modal.config
 
-from .images import FILES, MODELS, TOOLS, worker_image
-from .requirements_lock import base_lock, node_lock
-from .settings import SETTINGS_VARIABLE, Places, load_settings
+from .images import FILES, MODELS, worker_image
+from .requirements_lock import TOOLS, base_lock, node_lock
+from .settings import SETTINGS_VARIABLE, InvalidEndpoint, Places, load_settings
+from .warm_up import WarmUp
 
 LONGEST = 24 * 3600
 """Seconds of the longest timeout that Modal takes."""
@@ -57,6 +58,7 @@ class Deployment:
         settings, command = self.settings, f"npx nx run {self.settings.endpoint or 'modal'}:lock"
         if not self.local:
             return worker_image(settings, None, None)
+        self._check_warm_up()
         modal_app, version = self.places.generic.parents[1], settings.comfyui_version
         base = base_lock(modal_app, version, TOOLS).checked(command)
         nodes = node_lock(self.folder, version, settings.custom_nodes).checked(command)
@@ -65,7 +67,18 @@ class Deployment:
                 f"Requirements are not locked: the build takes the newest. `{command}` locks.",
                 file=sys.stderr,
             )
-        return worker_image(settings, base, nodes)
+        return worker_image(settings, base, nodes, self.places.endpoints)
+
+    def _check_warm_up(self) -> None:
+        warm_up = WarmUp.of(self.settings.warm_up)
+        if warm_up is None:
+            return
+        if self.settings.endpoint is None:
+            raise InvalidEndpoint("warmUp: the generic app has no workflow that it could run. Leave it out.")
+        if warm_up.workflow is not None and not (self.folder / warm_up.workflow).is_file():
+            raise InvalidEndpoint(
+                f"warmUp: {self.folder} holds no {warm_up.workflow}. Save the workflow there, in API format."
+            )
 
     def mounts(self, *, writable_models: bool = False) -> dict[str, modal.Volume]:
         """The worker's volumes by mount path. Models are read only, so that no job can change them."""

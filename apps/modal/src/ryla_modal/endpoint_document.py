@@ -48,7 +48,18 @@ def _schema_problems(document: Any, rules: Mapping[str, Any]) -> Iterator[str]:
 
     validator = jsonschema.Draft202012Validator(rules)
     for error in sorted(validator.iter_errors(document), key=lambda error: error.json_path):  # pyright: ignore
-        yield f"{error.json_path.removeprefix('$.')}: {_message(error)}"
+        for nearest in _nearest(error):
+            yield f"{nearest.json_path.removeprefix('$.')}: {_message(nearest)}"
+
+
+def _nearest(error: Any) -> list[Any]:
+    """Of several forms that a value may have, the problems of the one that was meant: the one with fewest."""
+    if error.validator != "anyOf":
+        return [error]
+    forms: dict[int, list[Any]] = {}
+    for inner in error.context:
+        forms.setdefault(inner.schema_path[0], []).append(inner)
+    return min(forms.values(), key=len)
 
 
 def _message(error: Any) -> str:

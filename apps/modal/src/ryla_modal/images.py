@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,25 +11,19 @@ from pathlib import Path
 import modal
 
 from .endpoint_inputs import FOLDER, Endpoint
+from .requirements_lock import COMFY_CLI, WORKER, WORKER_PACKAGES, Lock
 from .requirements_lock import COMFYUI as COMFYUI_LOCK
-from .requirements_lock import WORKER, Lock
 from .settings import Settings
+from .warm_up import WarmUp
 
 PYTHON_VERSION = "3.11"
 UV_VERSION = "0.13.9"
-COMFY_CLI = "comfy-cli==1.23.0"
 COMFYUI = "/root/comfy/ComfyUI"
 MODELS = "/root/models"
 FILES = "/root/outputs"
 
 SYSTEM_PACKAGES = ("git", "ffmpeg", "libgl1", "libglib2.0-0")
 """Of every image: what ComfyUI and most custom nodes need."""
-
-WORKER_PACKAGES = ("aiohttp>=3.12,<4", "blake3==1.0.11")
-"""What libs/worker and the GPU side of this package import."""
-
-TOOLS = (COMFY_CLI, *WORKER_PACKAGES)
-"""What the image has beside ComfyUI's own requirements and those of the nodes."""
 
 GATEWAY_PACKAGES = (
     "starlette==1.10.0",
@@ -38,15 +34,25 @@ GATEWAY_PACKAGES = (
 SOURCE = ("comfy_worker", "ryla_modal")
 
 
-def worker_image(settings: Settings, base: Lock | None, nodes: Lock | None) -> modal.Image:
-    """ComfyUI and its custom nodes, a layer or two for each node in the order of endpoint.json."""
+def worker_image(
+    settings: Settings, base: Lock | None, nodes: Lock | None, endpoints: Path | None = None
+) -> modal.Image:
+    """ComfyUI and its custom nodes, a layer or two for each node in the order of endpoint.json.
+
+    `endpoints` is the folder of the endpoints: for a warm-up run it holds the endpoint's files, as the gateway's does.
+    """
     image = _comfyui(settings.comfyui_version, base)
     if settings.system_packages:
         image = image.apt_install(*settings.system_packages)
     for node in settings.custom_nodes:
         image = _with_node(image, node, nodes)
     variables = {"COMFYUI_DIR": COMFYUI, "COMFYUI_MODELS_DIR": MODELS, "RYLA_FILES_DIR": FILES}
-    return image.env({**settings.variables, **variables}).add_local_python_source(*SOURCE)
+    image = image.env({**settings.variables, **variables}).add_local_python_source(*SOURCE)
+    warm_up = WarmUp.of(settings.warm_up)
+    if warm_up is None:
+        return image
+    extra = () if warm_up.workflow is None else (warm_up.workflow,)
+    return _with_endpoint(image, settings, endpoints, extra)
 
 
 def _comfyui(version: str, lock: Lock | None) -> modal.Image:
@@ -55,11 +61,16 @@ def _comfyui(version: str, lock: Lock | None) -> modal.Image:
     if lock is None:
         return (
             image.uv_pip_install(COMFY_CLI, uv_version=UV_VERSION)
-            .run_commands(install)
+            .run_commands(install, _compiled(COMFYUI))
             .uv_pip_install(*WORKER_PACKAGES, uv_version=UV_VERSION)
         )
     image = _locked(_locked(image, lock, COMFYUI_LOCK), lock, WORKER)
-    return image.run_commands(f"{install} --skip-torch-or-directml --skip-requirement")
+    return image.run_commands(f"{install} --skip-torch-or-directml --skip-requirement", _compiled(COMFYUI))
+
+
+def _compiled(folder: str) -> str:
+    """Bytecode for what was cloned: each container would compile it anew at its start. Some files are for no Python."""
+    return f"python -m compileall -q {folder} || true"
 
 
 def _locked(image: modal.Image, lock: Lock, name: str) -> modal.Image:
@@ -70,18 +81,34 @@ def _locked(image: modal.Image, lock: Lock, name: str) -> modal.Image:
 
 
 def _with_node(image: modal.Image, node: Mapping[str, str], lock: Lock | None) -> modal.Image:
-    repository, folder = shlex.quote(node["repository"]), f"{COMFYUI}/custom_nodes/{node['name']}"
-    commands = [
-        f"git clone {repository} {folder} && git -C {folder} checkout --detach {node['commit']}"
-        f" && git -C {folder} submodule update --init --recursive"
-    ]
+    folder = f"{COMFYUI}/custom_nodes/{node['name']}"
+    commands = [_download(node, folder)]
     if lock is not None:
         image = _locked(image, lock, node["name"])
     else:
         install = f"python -m uv pip install --system -r {folder}/requirements.txt"
         commands.append(f"if [ -f {folder}/requirements.txt ]; then {install}; fi")
     commands.append(f"if [ -f {folder}/install.py ]; then cd {folder} && python install.py; fi")
-    return image.run_commands(*commands)
+    return image.run_commands(*commands, _compiled(folder))
+
+
+def _download(node: Mapping[str, str], folder: str) -> str:
+    if "registry" in node:
+        words = [node["registry"], node["version"], folder, *filter(None, [node.get("sha256")])]
+        return shlex.join(["python", "-c", f"exec({json.dumps(_registry_program())})", *words])
+    repository = shlex.quote(node["repository"])
+    return (
+        f"git clone {repository} {folder} && git -C {folder} checkout --detach {node['commit']}"
+        f" && git -C {folder} submodule update --init --recursive"
+    )
+
+
+def _registry_program() -> str:
+    """Source of libs/worker's registry_node.py: in the command itself, as our code is not there while an image is built."""
+    spec = importlib.util.find_spec("comfy_worker")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("libs/worker is not installed: npm run setup")
+    return Path(spec.origin).with_name("registry_node.py").read_text(encoding="utf-8")
 
 
 def gateway_image(settings: Settings, endpoints: Path | None) -> modal.Image:
@@ -95,14 +122,22 @@ def gateway_image(settings: Settings, endpoints: Path | None) -> modal.Image:
         .env({"RYLA_FILES_DIR": FILES})
         .add_local_python_source(*SOURCE)
     )
-    for file, name in _endpoint_files(settings, endpoints):
+    return _with_endpoint(image, settings, endpoints)
+
+
+def _with_endpoint(
+    image: modal.Image, settings: Settings, endpoints: Path | None, extra: Sequence[str] = ()
+) -> modal.Image:
+    for file, name in _endpoint_files(settings, endpoints, extra):
         image = image.add_local_file(file, f"/root/{FOLDER}/{name}")
     return image
 
 
-def _endpoint_files(settings: Settings, endpoints: Path | None) -> Sequence[tuple[Path, str]]:
+def _endpoint_files(
+    settings: Settings, endpoints: Path | None, extra: Sequence[str]
+) -> Sequence[tuple[Path, str]]:
     if settings.endpoint is None or endpoints is None:
         return ()
     folder = endpoints / settings.endpoint
     endpoint = Endpoint.load(folder)
-    return [(folder / name, name) for name in endpoint.files()] if endpoint is not None else ()
+    return [] if endpoint is None else [(folder / name, name) for name in (*endpoint.files(), *extra)]

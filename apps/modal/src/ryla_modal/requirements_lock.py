@@ -17,6 +17,14 @@ COMFYUI = "comfyui"
 WORKER = "worker"
 """The lock file of comfy-cli and of what libs/worker imports."""
 
+COMFY_CLI = "comfy-cli==1.23.0"
+
+WORKER_PACKAGES = ("aiohttp>=3.12,<4", "blake3==1.0.11")
+"""What libs/worker and the GPU side of this package import."""
+
+TOOLS = (COMFY_CLI, *WORKER_PACKAGES)
+"""What an image has beside ComfyUI's own requirements and those of the nodes."""
+
 MARK = "# locked for "
 """Begins a lock file; what follows says of which source."""
 
@@ -67,11 +75,15 @@ def base_lock(folder: Path, comfyui_version: str, tools: Sequence[str]) -> Lock:
 
 def node_lock(folder: Path, comfyui_version: str, nodes: Sequence[Mapping[str, str]]) -> Lock:
     """The lock of custom nodes beside an endpoint.json."""
-    sources = {
-        node["name"]: f"{node['repository']}@{node['commit']} with ComfyUI {comfyui_version}"
-        for node in nodes
-    }
+    sources = {node["name"]: f"{node_source(node)} with ComfyUI {comfyui_version}" for node in nodes}
     return Lock(folder / FOLDER, sources)
+
+
+def node_source(node: Mapping[str, str]) -> str:
+    """Where a custom node's code is from, and which: equal for equal code."""
+    if "registry" in node:
+        return f"comfy-registry:{node['registry']}@{node['version']}"
+    return f"{node['repository']}@{node['commit']}"
 
 
 def _source_of(file: Path) -> str:

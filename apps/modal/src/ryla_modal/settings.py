@@ -12,6 +12,7 @@ from typing import Any, Literal
 from .core_nodes import CORE_NODE_CLASSES
 from .custom_node_classes import CUSTOM_NODE_CLASSES
 from .endpoint_document import InvalidEndpoint, read_document
+from .requirements_lock import node_source
 
 __all__ = ["InvalidEndpoint", "Places", "Settings", "bearer_token", "load_settings"]
 
@@ -72,6 +73,8 @@ class Settings:
     memory: int
     regions: tuple[str, ...]
     snapshot: Snapshot
+    warm_up: Any
+    """`warmUp` of endpoint.json as it stands there; None for none."""
     secrets: tuple[str, ...]
     volumes: tuple[Mapping[str, Any], ...]
     execution_timeout: int
@@ -91,7 +94,7 @@ class Settings:
     def catalogue_key(self) -> str:
         """Names the set of node classes: equal for equal ComfyUI and custom nodes, so that a worker of an
         earlier deployment with other nodes does not speak for this one."""
-        parts = [self.comfyui_version, *sorted(f"{n['repository']}@{n['commit']}" for n in self.custom_nodes)]
+        parts = [self.comfyui_version, *sorted(map(node_source, self.custom_nodes))]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def known_classes(self) -> frozenset[str] | None:
@@ -100,7 +103,7 @@ class Settings:
             return None
         known = CORE_NODE_CLASSES
         for node in self.custom_nodes:
-            classes = CUSTOM_NODE_CLASSES.get(node["commit"])
+            classes = CUSTOM_NODE_CLASSES.get(node.get("commit", ""))
             if classes is None:
                 return None
             known |= classes
@@ -147,6 +150,7 @@ class Settings:
             memory=document.get("memory", 8192),
             regions=tuple(document.get("regions", ())),
             snapshot=document.get("snapshot", "none"),
+            warm_up=document.get("warmUp") or None,
             secrets=tuple(document.get("secrets", ())),
             volumes=tuple(document.get("volumes", ())),
             execution_timeout=timeouts.get("execution", 600),

@@ -10,10 +10,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import runpod
-from comfy_worker import DirectoryClaims, EngineConfig, EngineUnavailable, Worker, WorkerError
+from comfy_worker import (
+    ClaimsUnavailable,
+    DirectoryClaims,
+    EngineConfig,
+    EngineUnavailable,
+    Worker,
+    WorkerError,
+)
 from runpod.serverless.modules.rp_progress import progress_update
 
-from .handler import Handler, claims_directory, lease_seconds, models_directory
+from .bucket_claims import BucketClaims
+from .claims import NOT_CLAIMED, claims_from_env
+from .handler import Handler, models_directory
 from .model_check import ModelCheck
 from .result_bucket import ResultBucket
 
@@ -26,7 +35,7 @@ def main() -> None:
         environ["COMFYUI_MODELS_DIR"] = models
     try:
         check, bucket = ModelCheck.from_env(environ, models), ResultBucket.from_env(environ)
-        lease = lease_seconds(environ)
+        claims = claims_from_env(environ, bucket)
     except ValueError as error:
         sys.exit(str(error))
     # The SDK makes an event loop of its own for the jobs; ComfyUI's connection lives as long as the process.
@@ -37,12 +46,7 @@ def main() -> None:
     except WorkerError as error:
         sys.exit(f"{error.message} {error.hint or ''}")
     start(worker, check, loop)
-    folder = claims_directory(environ)
-    claims = DirectoryClaims(folder, lease) if folder is not None else None
-    if claims is None:
-        print("No network volume: a job that is delivered twice may run twice (RYLA_CLAIMS_DIR).", flush=True)
-    else:
-        claims.prune()
+    prepare(claims, loop)
     handler = Handler(
         worker,
         lambda job, progress: progress_update(dict(job), progress),
@@ -58,7 +62,21 @@ def main() -> None:
     try:
         runpod.serverless.start({"handler": handle})
     finally:
+        asyncio.run_coroutine_threadsafe(handler.delivered(), loop).result(timeout=15)
         asyncio.run_coroutine_threadsafe(worker.stop(), loop).result(timeout=15)
+
+
+def prepare(claims: DirectoryClaims | BucketClaims | None, loop: asyncio.AbstractEventLoop) -> None:
+    """Says what is wrong with the claims, if anything. Where they cannot be made, each job tries again and fails."""
+    if claims is None:
+        print(NOT_CLAIMED, file=sys.stderr, flush=True)
+    elif isinstance(claims, DirectoryClaims):
+        claims.prune()
+    else:
+        try:
+            asyncio.run_coroutine_threadsafe(claims.check(), loop).result()
+        except ClaimsUnavailable as error:
+            print(f"{error.message} {error.hint}", file=sys.stderr, flush=True)
 
 
 def start(worker: Worker, check: ModelCheck, loop: asyncio.AbstractEventLoop) -> None:

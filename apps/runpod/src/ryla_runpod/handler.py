@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from comfy_worker import (
-    DirectoryClaims,
+    Claims,
     EngineUnavailable,
+    HeldClaim,
     InputFile,
     Job,
     LogLine,
     OutputReady,
     Preview,
     Progress,
+    ResultKept,
     Worker,
     WorkerError,
 )
-from comfy_worker.claims import LEASE
 from comfy_worker.remote_input import fetch_inputs
 
 from .model_check import ModelCheck
@@ -36,27 +37,7 @@ PROGRESS_INTERVAL = 0.25
 MODEL_FOLDERS = ("/runpod-volume/models", "/workspace/models", "/root/models")
 """Where models are: the network volume in a serverless worker, in a pod, and the image itself."""
 
-NETWORK_VOLUME = Path("/runpod-volume")
-"""Where RunPod mounts the endpoint's network volume."""
-
 Report = Callable[[Mapping[str, Any], Any], None]
-
-
-def claims_directory(environ: Mapping[str, str]) -> Path | None:
-    """Where claims are kept: RYLA_CLAIMS_DIR, or the network volume; None where neither is there."""
-    given = environ.get("RYLA_CLAIMS_DIR")
-    if given:
-        return Path(given)
-    return NETWORK_VOLUME / ".ryla/claims" if NETWORK_VOLUME.is_dir() else None
-
-
-def lease_seconds(environ: Mapping[str, str]) -> float:
-    """RYLA_LEASE_SECONDS: how long a holder of a claim may be silent. Raises ValueError unless from 1 to 600."""
-    text = environ.get("RYLA_LEASE_SECONDS") or str(LEASE)
-    seconds = float(text)
-    if not 1 <= seconds <= 600:
-        raise ValueError(f"RYLA_LEASE_SECONDS must be from 1 to 600, not {text}.")
-    return seconds
 
 
 def models_directory(environ: Mapping[str, str]) -> str | None:
@@ -73,7 +54,7 @@ class Handler:
         self,
         worker: Worker,
         report: Report,
-        claims: DirectoryClaims | None = None,
+        claims: Claims | None = None,
         *,
         models: ModelCheck | None = None,
         bucket: ResultBucket | None = None,
@@ -87,12 +68,15 @@ class Handler:
         self._worker = worker
         self._report = report
         self._claims = claims
+        self._undelivered: HeldClaim | None = None
         self._worker_id = os.environ.get("RUNPOD_POD_ID", "")
         self._turn = asyncio.Lock()
 
     async def __call__(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """The handler that the SDK calls: returns the result, or `{"error": <JSON>}`."""
         async with self._turn:
+            # RunPod's SDK asks for the next job when it has sent the last one's result.
+            await self.delivered()
             try:
                 payload = parse_payload(job.get("input"), str(job["id"]))
                 refusal = None if self._models is None else self._models.refusal()
@@ -105,14 +89,24 @@ class Handler:
                 async with self._claims.claim(payload.job_id, holder) as claim:
                     await self._worker.ensure_ready()
                     result = await self._run(job, payload)
-                    claim.commit()
-                    return {**result, "attempt": claim.attempt}
+                    result = {**result, "attempt": claim.attempt}
+                    await claim.commit(result)
+                    self._undelivered = claim
+                    return result
+            except ResultKept as kept:
+                return dict(kept.result)
             except WorkerError as error:
                 failure: dict[str, Any] = {"error": json.dumps(error.to_json(), ensure_ascii=False)}
                 if isinstance(error, EngineUnavailable):
                     # ComfyUI cannot be brought back here: RunPod replaces this worker.
                     failure["refresh_worker"] = True
                 return failure
+
+    async def delivered(self) -> None:
+        """The last job's result was sent: it need not be kept for another delivery of the job."""
+        claim, self._undelivered = self._undelivered, None
+        if claim is not None:
+            await claim.delivered()
 
     async def _run(self, job: Mapping[str, Any], payload: Payload) -> dict[str, Any]:
         if not payload.remote:

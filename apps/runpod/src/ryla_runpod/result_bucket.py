@@ -40,14 +40,24 @@ class ResultBucket:
             )
         return cls(url, key, secret, environ.get("BUCKET_REGION") or "auto")
 
-    @cached_property
-    def _client(self) -> Any:
-        import boto3  # pyright: ignore[reportMissingTypeStubs]  # comes with runpod; slow to import
+    @property
+    def name(self) -> str:
+        """The bucket's name."""
+        return self.url.rpartition("/")[2]
+
+    def client(self, **options: Any) -> Any:
+        """A client of the AWS SDK; `options` are those of its Config."""
+        import boto3  # pyright: ignore[reportMissingTypeStubs]  # slow to import
         from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
 
         endpoint, _, _ = self.url.rpartition("/")
         config = Config(
-            signature_version="s3v4", s3={"addressing_style": "path"}, retries={"max_attempts": 4}
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            # Not every S3 takes the SDK's own checksums, which come as a body in pieces.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            **options,
         )
         return boto3.client(  # pyright: ignore[reportUnknownMemberType]
             "s3",
@@ -58,8 +68,12 @@ class ResultBucket:
             config=config,
         )
 
+    @cached_property
+    def _client(self) -> Any:
+        return self.client(retries={"max_attempts": 4})
+
     async def put(self, key: str, content: bytes, content_type: str) -> str:
         """Stores an output; returns an address from which anyone can fetch it until EXPIRES_SECONDS are over."""
-        place = {"Bucket": self.url.rpartition("/")[2], "Key": key}
+        place = {"Bucket": self.name, "Key": key}
         await asyncio.to_thread(self._client.put_object, **place, Body=content, ContentType=content_type)
         return self._client.generate_presigned_url("get_object", Params=place, ExpiresIn=EXPIRES_SECONDS)

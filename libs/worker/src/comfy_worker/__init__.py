@@ -1,6 +1,6 @@
 """comfy_worker runs one ComfyUI workflow on one ComfyUI, and knows no cloud."""
 
-from .claims import Claim, DirectoryClaims
+from .claims import Claim, Claims, ClaimsUnavailable, DirectoryClaims, HeldClaim, ResultKept
 from .client import ComfyClient, Message
 from .engine import EngineConfig
 from .errors import (
@@ -27,6 +27,8 @@ from .worker import Worker
 
 __all__ = [
     "Claim",
+    "Claims",
+    "ClaimsUnavailable",
     "ComfyClient",
     "ComfyProcess",
     "DirectoryClaims",
@@ -34,6 +36,7 @@ __all__ = [
     "EngineCrashed",
     "EngineNotConfigured",
     "EngineUnavailable",
+    "HeldClaim",
     "InputFile",
     "InputFileRejected",
     "Job",
@@ -55,6 +58,7 @@ __all__ = [
     "OutputReady",
     "Preview",
     "Progress",
+    "ResultKept",
     "Worker",
     "WorkerError",
     "WorkflowRejected",

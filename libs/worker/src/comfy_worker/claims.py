@@ -9,37 +9,97 @@ import json
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from .errors import JobAlreadyClaimed
+from .errors import JobAlreadyClaimed, WorkerError
 
 LEASE = 60.0
 """Seconds without a sign of life after which a claim's holder counts as dead; far above the clocks' difference."""
+
+SAFE_SHARE = 5 / 6
+"""Of the lease: a holder that could not renew it for so long stops its job, before another may begin it."""
 
 KEEP = 7 * 24 * 3600.0
 """Seconds that claims are kept: as long as the longest time to live of a RunPod job."""
 
 
+class HeldClaim(Protocol):
+    """The right to run one attempt of a job."""
+
+    @property
+    def attempt(self) -> int:
+        """1, and one more for each holder that died or failed."""
+        ...
+
+    async def commit(self, result: Mapping[str, Any] | None = None) -> None:
+        """Says that this attempt has the job's result, and keeps it. Raises JobAlreadyClaimed when another has taken
+        over."""
+        ...
+
+    async def delivered(self) -> None:
+        """The result has reached the caller: it need not be kept any longer. Never raises."""
+        ...
+
+
+class Claims(Protocol):
+    """Where workers claim jobs."""
+
+    def claim(self, job_id: str, holder: Mapping[str, Any]) -> AbstractAsyncContextManager[HeldClaim]:
+        """Claims a job and keeps the claim alive meanwhile.
+
+        Waits while the holder is another run of the same delivery (`holder` is equal but for `worker`) that may have
+        died. Raises ResultKept when the job has a result that may not have reached its caller, and JobAlreadyClaimed
+        when a different delivery holds the job or has its result.
+        """
+        ...
+
+
+class ClaimsUnavailable(WorkerError):
+    """The place of the claims cannot be used or reached; the job did not run, or was stopped."""
+
+    code = "claims_unavailable"
+    retryable = True
+
+
+class ResultKept(JobAlreadyClaimed):
+    """The job was done before: its holder committed a result, and ended before the result was known to be delivered."""
+
+    result: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Claim:
-    """The right to run one attempt of a job."""
+    """The right to run one attempt of a job, as a file."""
 
     job_id: str
     attempt: int
-    """1, and one more for each holder that died."""
     file: Path
     done: Path
     holder: Mapping[str, Any]
 
-    def commit(self) -> None:
-        """Says that this attempt has the job's result. Raises JobAlreadyClaimed when another has taken over."""
-        later = self.file.with_suffix(f".{self.attempt + 1}")
-        if later.exists() or not _create(self.done, {**self.holder, "attempt": self.attempt}):
-            holder = _read(self.done) or _read(later) or {}
-            raise already_claimed(self.job_id, holder)
+    @property
+    def later(self) -> Path:
+        """What is there once another has taken over."""
+        return self.file.with_suffix(f".{self.attempt + 1}")
+
+    async def commit(self, result: Mapping[str, Any] | None = None) -> None:
+        """As HeldClaim says."""
+        if self.later.exists() or not await asyncio.to_thread(_create, self.done, self._end(result)):
+            finished = _read(self.done) or _read(self.later) or {}
+            raise done_before(self.job_id, finished)
+
+    async def delivered(self) -> None:
+        """As HeldClaim says."""
+        with contextlib.suppress(OSError):
+            partial = _partial(self.done, self._end(None))
+            partial.replace(self.done)
+
+    def _end(self, result: Mapping[str, Any] | None) -> dict[str, Any]:
+        kept = {} if result is None else {"result": result}
+        return {**self.holder, "attempt": self.attempt, **kept}
 
 
 class DirectoryClaims:
@@ -56,41 +116,53 @@ class DirectoryClaims:
 
     @asynccontextmanager
     async def claim(self, job_id: str, holder: Mapping[str, Any]) -> AsyncGenerator[Claim]:
-        """Claims a job and keeps the claim alive meanwhile.
+        """As Claims says.
 
-        Waits while the holder is another run of the same delivery (`holder` is equal but for `worker`) that may have
-        died; raises JobAlreadyClaimed when a different delivery holds the job or has its result.
+        A holder that was replaced, or cannot renew its claim, is cancelled and hears JobAlreadyClaimed or
+        ClaimsUnavailable.
         """
-        claim = await self._take(job_id, holder)
-        beat = asyncio.create_task(self._keep_alive(claim.file))
+        claim, begun = await self._take(job_id, holder)
+        deadline = asyncio.timeout_at(begun + self._lease * SAFE_SHARE)
         try:
-            yield claim
+            async with deadline:
+                beat = asyncio.create_task(self._keep_alive(claim, deadline))
+                try:
+                    yield claim
+                finally:
+                    beat.cancel()
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            by = _read(claim.later)
+            raise (not_renewed(job_id) if by is None else already_claimed(job_id, by)) from None
         finally:
-            beat.cancel()
             if not claim.done.exists():
                 # Failed or cancelled here: whoever comes next need not wait for the lease.
-                os.utime(claim.file, (0, 0))
+                with contextlib.suppress(OSError):
+                    os.utime(claim.file, (0, 0))
 
-    async def _take(self, job_id: str, holder: Mapping[str, Any]) -> Claim:
+    async def _take(self, job_id: str, holder: Mapping[str, Any]) -> tuple[Claim, float]:
+        """The claim, and the loop's time before it was taken."""
         self._folder.mkdir(parents=True, exist_ok=True)
         stem = self._folder / hashlib.sha256(job_id.encode()).hexdigest()
         done = stem.with_suffix(".done")
         while True:
             finished = _read(done)
             if finished is not None:
-                raise already_claimed(job_id, finished)
+                raise done_before(job_id, finished)
             attempt = self._latest(stem)
             if attempt > 0:
                 file = stem.with_suffix(f".{attempt}")
                 if not self._is_dead(file):
                     found = _read(file) or {}
-                    if _delivery(found) != _delivery(holder):
+                    if not is_same_delivery(found, holder):
                         raise already_claimed(job_id, found)
                     await asyncio.sleep(self._lease / 10)
                     continue
             file = stem.with_suffix(f".{attempt + 1}")
+            begun = asyncio.get_running_loop().time()
             if _create(file, holder):
-                return Claim(job_id, attempt + 1, file, done, dict(holder))
+                return Claim(job_id, attempt + 1, file, done, dict(holder)), begun
 
     @staticmethod
     def _latest(stem: Path) -> int:
@@ -105,11 +177,19 @@ class DirectoryClaims:
         except FileNotFoundError:
             return True
 
-    async def _keep_alive(self, file: Path) -> None:
+    async def _keep_alive(self, claim: Claim, deadline: asyncio.Timeout) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._lease / 6)
-            with contextlib.suppress(OSError):
-                os.utime(file, (self._now(), self._now()))
+            begun = loop.time()
+            if claim.later.exists():
+                deadline.reschedule(begun)
+                return
+            try:
+                os.utime(claim.file, (self._now(), self._now()))
+            except OSError:
+                continue  # the deadline stays
+            deadline.reschedule(begun + self._lease * SAFE_SHARE)
 
     def prune(self) -> int:
         """Deletes claims that nobody can ask for any more; how many."""
@@ -133,14 +213,41 @@ def already_claimed(job_id: str, holder: Mapping[str, Any]) -> JobAlreadyClaimed
     )
 
 
+def not_renewed(job_id: str) -> ClaimsUnavailable:
+    """The error of a holder that could not renew its claim."""
+    text = "The claim could not be renewed in time; the job was stopped, since another worker may begin it."
+    return ClaimsUnavailable(text, job_id=job_id)
+
+
+def done_before(job_id: str, finished: Mapping[str, Any]) -> JobAlreadyClaimed:
+    """The error for a job that was done: ResultKept when `finished` has its `result`."""
+    holder = {name: value for name, value in finished.items() if name != "result"}
+    error = already_claimed(job_id, holder)
+    if not isinstance(finished.get("result"), dict):
+        return error
+    kept = ResultKept(error.message, job_id=job_id, details=holder, hint=error.hint)
+    kept.result = finished["result"]
+    return kept
+
+
+def is_same_delivery(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two holders are runs of one delivery of a job."""
+    return _delivery(one) == _delivery(other)
+
+
 def _delivery(holder: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in holder.items() if name not in ("worker", "attempt")}
 
 
-def _create(file: Path, content: Mapping[str, Any]) -> bool:
-    """Makes a file with all of its content, unless it is there."""
+def _partial(file: Path, content: Mapping[str, Any]) -> Path:
     partial = file.with_name(f"{file.name}.{os.getpid()}.{time.monotonic_ns()}.partial")
     partial.write_text(json.dumps(content), encoding="utf-8")
+    return partial
+
+
+def _create(file: Path, content: Mapping[str, Any]) -> bool:
+    """Makes a file with all of its content, unless it is there."""
+    partial = _partial(file, content)
     try:
         os.link(partial, file)
     except FileExistsError:

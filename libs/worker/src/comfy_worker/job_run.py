@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from .client import ComfyClient, Message
+from .client import Message
 from .errors import (
     EngineCrashed,
     EngineUnavailable,
@@ -17,17 +17,18 @@ from .errors import (
     JobTimedOut,
     NodeFailed,
     OutOfMemory,
-    OutputMissing,
     WorkerError,
 )
 from .event_queue import EventQueue
-from .hang import StallWatch, is_hung, unresponsive
-from .job import Job, JobEvent, JobTimings, LogLine, OutputReady, Preview
+from .hang import is_hung
+from .job import Job, JobEvent, JobTimings
+from .job_engine import Engine
+from .message_report import MessageReport
 from .metrics import Device, JobMetrics, PhaseClock
 from .node_failure import node_failure
 from .outputs import Output, outputs_of
-from .process import ComfyProcess
 from .progress import ProgressTracker
+from .queue_entry import QueueEntry
 
 CANCEL_POLL = 0.05
 """Seconds between two looks at the queue while a job is being taken out of it."""
@@ -38,75 +39,11 @@ QUIET_CHECK = 10.0
 EXIT_NOTICE = 2.0
 """Seconds in which the end of a process is noticed after its connections broke."""
 
-RETRY_DELAY = 0.1
-"""Seconds before a question that was not answered is asked again; doubled up to 2."""
-
-ATTACHED_PATIENCE = 60.0
-"""Seconds that an attached ComfyUI may be silent. A started one is watched as a process and has its hang_timeout."""
-
 END_MARK_PATIENCE = 0.1
 """Seconds between the word that a job has ended and ComfyUI's `executing` of no node, before which /history has it."""
 
 MEMORY_LOOKS = 0.5
 """Seconds between two looks at the GPU's memory."""
-
-HISTORY_PATIENCE = 10.0
-"""Seconds in which /history must hold a job whose end was announced; it is written milliseconds later."""
-
-Answer = TypeVar("Answer")
-
-
-class Engine(Protocol):
-    """The ComfyUI that a job runs on, as a worker hands it out."""
-
-    @property
-    def process(self) -> ComfyProcess:
-        """The ComfyUI."""
-        ...
-
-    @property
-    def client(self) -> ComfyClient:
-        """The client on it."""
-        ...
-
-    @property
-    def cancel_timeout(self) -> float:
-        """Seconds that an interrupted job has to leave ComfyUI."""
-        ...
-
-    @property
-    def hang_timeout(self) -> float:
-        """Seconds that a started ComfyUI may give no answer."""
-        ...
-
-    async def ensure_ready(self) -> None:
-        """Starts ComfyUI when it does not run. Raises EngineUnavailable."""
-        ...
-
-    @property
-    def last_device(self) -> Device:
-        """The GPU at the last look."""
-        ...
-
-    def client_id(self, job_id: str) -> str:
-        """Whom ComfyUI tells of a job."""
-        ...
-
-    def messages(self, job_id: str) -> AsyncGenerator[Message, None]:
-        """What it tells them, forever, beginning with `connected`."""
-        ...
-
-    def may_know(self, job_id: str) -> bool:
-        """Whether this ComfyUI may have been given this job before. It is from now on."""
-        ...
-
-    async def device(self) -> Device:
-        """The GPU as it is now. Raises EngineUnavailable."""
-        ...
-
-    def take_boot_ms(self) -> int:
-        """Milliseconds of starts that no job has accounted for yet."""
-        ...
 
 
 class JobRun(AsyncIterator[JobEvent]):
@@ -123,11 +60,9 @@ class JobRun(AsyncIterator[JobEvent]):
         self._events = EventQueue()
         self._outputs: list[Output] = []
         self._canceled = False
-        self._submitted = False
-        self._accepted = False
-        self._attached_patience = ATTACHED_PATIENCE
+        self._entry = QueueEntry(job, engine, self._events)
         self._phases_clock = PhaseClock()
-        self._stall = StallWatch(job.id)
+        self._report = MessageReport(engine, self._events, self._phases_clock, previews=job.previews)
         self._device = Device()
         self._ending: Message | None = None
         self._gone = asyncio.Event()
@@ -205,9 +140,9 @@ class JobRun(AsyncIterator[JobEvent]):
         task = self._task
         if task is None or task.done():
             return
-        while not self._submitted and not task.done():
+        while not self._entry.submitted and not task.done():
             await asyncio.wait({task}, timeout=CANCEL_POLL)
-        if self._submitted and not task.done():
+        if self._entry.submitted and not task.done():
             await self._leave(task)
             self._gone.set()
         await asyncio.wait({task})
@@ -217,27 +152,13 @@ class JobRun(AsyncIterator[JobEvent]):
         try:
             async with asyncio.timeout(self._engine.cancel_timeout):
                 while task is None or not task.done():
-                    if await self._left():
+                    if await self._entry.left():
                         return
                     await asyncio.sleep(CANCEL_POLL)
         except TimeoutError:
             if not self._engine.process.attached:
                 # It hangs in a node: only the end of the process frees the GPU for the next job.
                 await self._engine.process.stop()
-
-    async def _left(self) -> bool:
-        client = self._engine.client
-        try:
-            running, waiting = await client.queue()
-            if self.job.id in waiting:
-                await client.delete_queued(self.job.id)
-            elif self.job.id in running:
-                await client.interrupt(self.job.id)
-            else:
-                return self._accepted
-        except EngineUnavailable:
-            return not self._engine.process.alive
-        return False
 
     async def _run(self) -> None:
         try:
@@ -289,7 +210,7 @@ class JobRun(AsyncIterator[JobEvent]):
         except TimeoutError:
             if not deadline.expired():
                 raise
-            if self._submitted:
+            if self._entry.submitted:
                 await self._leave()
             raise JobTimedOut(
                 f"Job {self.job.id} took longer than {self.job.timeout} s and was interrupted.",
@@ -377,149 +298,44 @@ class JobRun(AsyncIterator[JobEvent]):
     async def _heard(self, message: Message | None, tracker: ProgressTracker) -> dict[str, Any] | None:
         """Takes one message in, None for a long silence. Returns the history of a job that has ended."""
         if self._ending is not None and (message is None or _is_end_mark(message, self.job.id)):
-            return await self._announced(self._ending)
+            return await self._entry.announced(self._ending)
         if message is None or message.type in ("connected", "disconnected"):
             return await self._reconcile(connected=message is not None and message.type == "connected")
         if message.data.get("prompt_id", self.job.id) != self.job.id:
             return None
-        self._stall.moved()
-        self._report(message, tracker)
+        self._entry.stall.moved()
+        self._report.take(message, tracker)
         if message.type in ("execution_success", "execution_error", "execution_interrupted"):
             self._ending = message
         return None
 
     async def _reconcile(self, *, connected: bool) -> dict[str, Any] | None:
         """Submits when ComfyUI does not know the job; returns its history when it has ended."""
-        if not self._submitted and not connected:
-            await self._ask(
+        if not self._entry.submitted and not connected:
+            await self._entry.ask(
                 self._engine.client.queue
             )  # nothing is submitted before its messages can be heard
             return None
-        if not self._submitted and not self._engine.may_know(self.job.id):
+        if not self._entry.submitted and not self._engine.may_know(self.job.id):
             self._stop_if_canceled()
-            await self._submit()
+            await self._entry.submit()
             return None
-        if await self._is_queued():
-            self._submitted = self._accepted = True
+        if await self._entry.is_queued():
+            self._entry.submitted = self._entry.accepted = True
             return None
         # It left the queue before the question, or never was there.
-        entry = await self._history()
+        entry = await self._entry.history()
         if entry is not None:
-            self._submitted = self._accepted = True
+            self._entry.submitted = self._entry.accepted = True
             return entry
         self._stop_if_canceled()
-        if self._submitted:
+        if self._entry.submitted:
             raise EngineCrashed(
                 f"ComfyUI no longer knows job {self.job.id}: it was restarted, or the job was deleted from its queue.",
                 job_id=self.job.id,
             )
-        await self._submit()
+        await self._entry.submit()
         return None
-
-    async def _submit(self) -> None:
-        client = self._engine.client
-        self._submitted = True
-        try:
-            problems = await client.submit(
-                self.job.id,
-                self.job.workflow,
-                self.job.extra_data,
-                client_id=self._engine.client_id(self.job.id),
-            )
-        except EngineUnavailable:
-            # The answer may be lost, not the job.
-            if not await self._is_queued() and await self._history() is None:
-                raise
-            problems = {}
-        finally:
-            self._accepted = True
-        for node_id, problem in problems.items():
-            self._events.put(
-                LogLine("warning", f"ComfyUI leaves out node {node_id}: {_first_problem(problem)}")
-            )
-
-    async def _is_queued(self) -> bool:
-        running, waiting = await self._ask(self._engine.client.queue)
-        self._stall.seen(running, waiting)
-        return self.job.id in running or self.job.id in waiting
-
-    async def _history(self) -> dict[str, Any] | None:
-        return await self._ask(lambda: self._engine.client.history(self.job.id))
-
-    async def _ask(self, question: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Asks until there is an answer; a ComfyUI that is busy or cut off for a moment loses no job.
-
-        Raises EngineCrashed when a started one runs and gives none for too long, EngineUnavailable otherwise.
-        """
-        process = self._engine.process
-        patience = self._attached_patience if process.attached else self._engine.hang_timeout
-        begun, delay = time.monotonic(), RETRY_DELAY
-        while True:
-            try:
-                async with asyncio.timeout(begun + patience - time.monotonic()):
-                    return await question()
-            except (EngineUnavailable, TimeoutError) as error:
-                if not process.alive:
-                    raise EngineUnavailable("ComfyUI has ended.") from error
-                if time.monotonic() - begun >= patience:
-                    if process.attached:
-                        raise EngineUnavailable(f"ComfyUI gave no answer for {patience:g} s.") from error
-                    raise unresponsive(self.job.id, patience, process.last_log()) from error
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, 2.0)
-
-    async def _announced(self, message: Message) -> dict[str, Any]:
-        """The history of a job whose end was announced."""
-        begun = time.monotonic()
-        while time.monotonic() - begun < HISTORY_PATIENCE:
-            entry = await self._history()
-            if entry is not None:
-                return entry
-            await asyncio.sleep(0.02)
-        if message.type == "execution_success":
-            raise EngineUnavailable(f"ComfyUI finished job {self.job.id}, but its history does not hold it.")
-        status = {"status_str": "error", "completed": False, "messages": [[message.type, dict(message.data)]]}
-        return {"outputs": {}, "status": status}
-
-    def _report(self, message: Message, tracker: ProgressTracker) -> None:
-        data = message.data
-        match message.type:
-            case "execution_cached":
-                tracker.cached(data.get("nodes", []))
-            case "executing" if data.get("node") is not None:
-                tracker.executing(_shown(data))
-                node_id = str(data["node"])
-                self._phases_clock.executing(node_id, tracker.class_of(_shown(data)), time.monotonic())
-            case "progress" if data.get("node") is not None:
-                tracker.step(_shown(data), data.get("value", 0), data.get("max", 0))
-                self._phases_clock.step(float(data.get("value", 0)), time.monotonic())
-            case "executed":
-                tracker.finished(_shown(data))
-                for output in self._outputs_in(str(data.get("node")), data.get("output") or {}):
-                    self._events.put(OutputReady(output))
-            case "execution_success" | "execution_error" | "execution_interrupted":
-                self._phases_clock.executing(None, None, time.monotonic())
-                return
-            case "preview":
-                node_id = data.get("node") or tracker.snapshot().current_node
-                # Without a node it is another job's: its frame names none.
-                if self.job.previews and node_id is not None:
-                    self._events.put(Preview(node_id, str(data["content_type"]), message.content))
-                return
-            case _:
-                return
-        self._events.put(tracker.snapshot())
-
-    def _outputs_in(self, node_id: str, ui: dict[str, Any]) -> list[Output]:
-        try:
-            return [
-                output
-                for output in outputs_of(node_id, ui, self._engine.client.download)
-                if output.type == "output"
-            ]
-        except OutputMissing as error:
-            self._events.put(LogLine("error", error.message))
-            return []
 
     def _outcome(self, entry: dict[str, Any], tracker: ProgressTracker) -> dict[str, Any]:
         status: dict[str, Any] = entry.get("status") or {}
@@ -544,20 +360,10 @@ class JobRun(AsyncIterator[JobEvent]):
                     self._outputs.append(output)
 
 
-def _shown(data: Mapping[str, Any]) -> str:
-    """The node of the workflow that a message is about; nodes made at run time are shown as their maker."""
-    return str(data.get("display_node") or data.get("node"))
-
-
 def _is_end_mark(message: Message, job_id: str) -> bool:
     """Whether ComfyUI says that it is done with the job: after it has written the history."""
     data = message.data
     return message.type == "executing" and data.get("node") is None and data.get("prompt_id") == job_id
-
-
-def _first_problem(entry: Any) -> str:
-    reasons = (entry.get("errors") or [{}]) if isinstance(entry, dict) else [{}]
-    return f"{reasons[0].get('message', 'invalid')} {reasons[0].get('details') or ''}".strip()
 
 
 def _retrieved(task: asyncio.Task[None]) -> None:

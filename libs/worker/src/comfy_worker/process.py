@@ -76,6 +76,7 @@ class ComfyProcess:
         self._scratch: Path | None = None
         self._url = config.url
         self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._held = False
         self.exited = asyncio.Event()
         """Set when a started process has ended."""
         self.cold_start = ColdStart(config.cold_start, config.directory, self._on_log)
@@ -97,6 +98,11 @@ class ComfyProcess:
     def alive(self) -> bool:
         """Whether the process runs. An attached ComfyUI counts as alive; its answers tell."""
         return self.attached or (self._process is not None and self._process.returncode is None)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether a prepared process waits for `start`."""
+        return self._held and self.alive
 
     @property
     def pid(self) -> int | None:
@@ -132,17 +138,20 @@ class ComfyProcess:
             raise EngineUnavailable(
                 "ComfyUI's imports did not end in time, or the process did.", details={"log": self.last_log()}
             )
+        self._held = True
 
     async def start(self) -> None:
         """Starts the process, lets a prepared one go on, or finds the running one, and waits until it answers.
 
         Raises EngineUnavailable, with the end of its log, when it ends before or does not answer in time.
         """
-        if self._process is not None and self._process.stdin is not None:
+        if self.prepared and self._process is not None and self._process.stdin is not None:
             self.cold_start.spawned()
             self._process.stdin.close()
         elif self._config.url is None:
+            await self.stop()  # what is left of a prepared one that has ended
             await self._spawn(self._config)
+        self._held = False
         try:
             await asyncio.wait_for(self._ready(), self._config.start_timeout)
         except TimeoutError:
@@ -162,6 +171,7 @@ class ComfyProcess:
         """Ends a started process with all its children: SIGTERM, after `grace` seconds SIGKILL. Leaves an attached
         one alone."""
         self.cold_start.stop()
+        self._held = False
         process, self._process = self._process, None
         if process is not None:
             if process.returncode is None:
@@ -224,6 +234,7 @@ class ComfyProcess:
                 limit=1 << 20,
             )
         except OSError as error:
+            await self.stop()
             raise EngineUnavailable(
                 f"ComfyUI could not be started with {config.python}: {error.strerror}.",
                 hint="Check COMFYUI_PYTHON and COMFYUI_DIR.",

@@ -71,6 +71,13 @@ class Worker:
         """Seconds that a started ComfyUI may give no answer during a job."""
         return self._hang_timeout
 
+    async def prepare(self) -> None:
+        """Imports what ComfyUI needs and touches no GPU, for a memory snapshot; `start` goes on from there.
+
+        Raises EngineUnavailable.
+        """
+        await self._process.prepare()
+
     async def start(self) -> None:
         """Starts ComfyUI and waits until it answers. Raises EngineUnavailable."""
         await self.ensure_ready()
@@ -88,7 +95,7 @@ class Worker:
             self._given.clear()
             started = time.monotonic()
             await self._disconnect()
-            await self._process.restart()
+            await (self._process.start() if self._process.prepared else self._process.restart())
             self._client = await ComfyClient(self._process.url).__aenter__()
             self._hub = MessageHub(self._client)
             self._boot_ms += round((time.monotonic() - started) * 1000)

@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -158,7 +158,7 @@ async def _serve(arguments: argparse.Namespace, faults: Faults) -> None:
 
 
 @contextlib.contextmanager
-def _root(arguments: argparse.Namespace) -> Iterator[Path]:
+def _root(arguments: argparse.Namespace) -> Generator[Path]:
     """Where folders lie that have no option of their own; one that goes with the process, unless it was given."""
     given = (arguments.input_directory, arguments.output_directory, arguments.temp_directory)
     if arguments.base_directory is not None:

@@ -8,6 +8,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import aiohttp
 
@@ -51,6 +52,19 @@ class Limits:
     """Times that a source may change under a download before its versions are no longer told apart."""
 
 
+class Fetch(Protocol):
+    """Brings one range of a file."""
+
+    async def __call__(
+        self, start: int, end: int, part: PartFile, note: Callable[[int, int], None], /
+    ) -> None:
+        """Writes bytes to the part file, from `start` on, and notes them on the event loop when they are written.
+
+        What came before a failure is noted too. An answer that ends early is no error here. Raises what Source.open does.
+        """
+        ...
+
+
 class SourceChanged(Exception):
     """The source has another version now; bytes of two versions make no file."""
 
@@ -73,8 +87,13 @@ class Download:
         progress: Progress,
         remark: Callable[[str], None],
         new_digest: Callable[[], Digest] = hashlib.sha256,
+        fetch: Fetch | None = None,
     ) -> None:
-        """`new_digest` is asked for a fresh one whenever the bytes are hashed from the beginning."""
+        """`new_digest` is asked for a fresh one whenever the bytes are hashed from the beginning.
+
+        `fetch` brings ranges in the place of the source's streams.
+        """
+        self._fetch_range = fetch or self._fetch_stream
         self._model = model
         self._source = source
         self._part = part
@@ -163,9 +182,8 @@ class Download:
         failures, mark = 0, start
         while start < end:
             try:
-                async with self._slots, self._source.open(start, end) as answer:
-                    self._check_version(answer.etag)
-                    await self._take(answer, start, end)
+                async with self._slots:
+                    await self._fetch_range(start, end, self._part, self._note)
                 start = self._part.extents.next_gap(start)
                 if start >= end:
                     return
@@ -176,6 +194,18 @@ class Download:
                 mark = start
                 await self._wait_after(error, failures)
 
+    async def _fetch_stream(
+        self, start: int, end: int, part: PartFile, note: Callable[[int, int], None]
+    ) -> None:
+        async with self._source.open(start, end) as answer:
+            self._check_version(answer.etag)
+            await self._take(answer, start, end, part, note)
+
+    def _note(self, start: int, end: int) -> None:
+        self._part.note(start, end)
+        self._advance(end - start)
+        self._arrived.set()
+
     def _check_version(self, etag: str | None) -> None:
         if etag is None or etag == self._part.etag or self._versions >= self._limits.versions:
             return  # after so many versions it is the hash alone that decides
@@ -183,8 +213,10 @@ class Download:
             raise SourceChanged(etag)
         self._part.remember_etag(etag)
 
-    async def _take(self, answer: Answer, start: int, end: int, *, note: bool = True) -> int:
-        """Writes what comes until `end`; returns how far it came. What was written counts also when it breaks off."""
+    async def _take(
+        self, answer: Answer, start: int, end: int, part: PartFile, note: Callable[[int, int], None]
+    ) -> None:
+        """Writes what comes until `end`. What was written counts also when it breaks off."""
         pieces: list[bytes] = []
         held = 0
 
@@ -193,11 +225,8 @@ class Download:
             nonlocal start, held, pieces
             batch, length = pieces, held
             pieces, held = [], 0
-            self._part.write(start, batch)
-            if note:
-                self._part.note(start, start + length)
-                self._advance(length)
-                self._arrived.set()
+            part.write(start, batch)
+            note(start, start + length)
             start += length
 
         try:
@@ -212,7 +241,6 @@ class Download:
         finally:
             if held:
                 write()
-        return start
 
     async def _fetch_whole(self) -> Digest:
         """The file in one answer, from a source without ranges: each attempt begins at the beginning."""

@@ -82,8 +82,8 @@ class PartFile:
         self.etag = etag
         self._append({"etag": etag})
 
-    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
-        """Writes bytes; `note` makes them count. Raises NotWritten."""
+    def write(self, offset: int, pieces: Sequence[bytes | memoryview]) -> None:
+        """Writes bytes, in any thread; `note` makes them count. Raises NotWritten."""
         try:
             left = list(pieces)
             while left:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,7 +44,7 @@ _beside: ThreadPoolExecutor | None = None
 
 
 @contextlib.contextmanager
-def md5_beside() -> Iterator[None]:
+def md5_beside() -> Generator[None]:
     """While it is open, MD5s are computed in threads of their own; they end with it, so that a container can end."""
     global _beside
     with ThreadPoolExecutor(thread_name_prefix="md5") as threads:

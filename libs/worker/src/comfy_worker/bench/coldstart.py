@@ -21,11 +21,15 @@ from ..weights.cold_start import ColdStartConfig
 from ..weights.reading import CHUNK_BYTES, thread_count
 from ..worker import Worker
 from .pictures import MODELS, workflow
-from .raw_limits import device_copy, drop_page_cache, read_seconds
+from .raw_limits import device_copy, drop_page_cache, has_bytecode, read_seconds
 
 LOADERS = ("comfyui", "parallel")
 STATES = ("cold", "cached")
 START_TIMEOUT = 600.0
+NO_BYTECODE = (
+    "torch has no bytecode beside its sources: every boot compiles them again, unlike in an image that was built "
+    "with `python -m compileall` or `uv pip install --compile-bytecode`."
+)
 WRITER = Path(__file__).with_name("random_weights.py")
 
 
@@ -72,6 +76,7 @@ async def measure(plan: Plan, models_dir: Path) -> dict[str, Any]:
         "bytes": total,
         "machine": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "pageCache": dropped,
+        "bytecode": await asyncio.to_thread(has_bytecode, plan.engine.python),
         "threads": thread_count(),
         "chunkBytes": CHUNK_BYTES,
         "picture": f"{plan.size}x{plan.size}, {plan.steps} steps",
@@ -110,7 +115,7 @@ async def _run(plan: Plan, loader: str, models_dir: Path, trace: Path) -> dict[s
     held: float | None = None
     if plan.hold:
         started = time.monotonic()
-        await worker.process.prepare()
+        await worker.prepare()
         held = time.monotonic() - started
     started = time.monotonic()
     async with worker:
@@ -177,6 +182,7 @@ def table(result: dict[str, Any]) -> str:
             if result["pageCache"] == "dropped"
             else "only advised to forget the weights, not the imports"
         ),
+        *([] if result["bytecode"] else [NO_BYTECODE]),
         "",
         f"raw parallel read, cold     {raw['coldReadSeconds']:8.2f} s  {total / raw['coldReadSeconds'] / 1e9:6.1f} GB/s",
         f"raw parallel read, cached   {raw['cachedReadSeconds']:8.2f} s  {total / raw['cachedReadSeconds'] / 1e9:6.1f} GB/s",

@@ -28,6 +28,17 @@ rate = 8 * host.numel() / (time.perf_counter() - started)
 print(json.dumps({"gpu": torch.cuda.get_device_name(), "bytesPerSecond": rate}))
 """
 
+_BYTECODE = """
+import importlib.util, os, sys
+spec = importlib.util.find_spec("torch")
+sys.exit(spec is None or not os.path.exists(importlib.util.cache_from_source(spec.origin)))
+"""
+
+
+def has_bytecode(python: Path) -> bool:
+    """Whether the torch of `python` was compiled when it was installed."""
+    return subprocess.run([str(python), "-c", _BYTECODE], capture_output=True, check=False).returncode == 0
+
 
 def drop_page_cache(files: Sequence[Path]) -> str:
     """Empties the page cache where that is allowed, else forgets `files`; says which: `dropped` or `advised`."""

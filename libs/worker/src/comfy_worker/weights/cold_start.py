@@ -35,10 +35,10 @@ class WeightsRead:
 class ColdStartConfig:
     """What the environment says about a cold start; see docs/cold-start.md."""
 
-    weights: str = "comfyui"
+    weights: str = "parallel"
     """`parallel`: our reader, where this ComfyUI is one it was tested with; `force`: any; `comfyui`: never.
 
-    Not ours by default: pictures of both loaders were compared on a CPU only (docs/cold-start.md).
+    Pictures of both loaders were compared on a GPU and are equal byte by byte (docs/benchmarks.md).
     """
     read_ahead: tuple[Path, ...] = ()
     import_trace: Path | None = None
@@ -48,7 +48,7 @@ class ColdStartConfig:
         """Reads COMFYUI_WEIGHTS, COMFYUI_READ_AHEAD (paths, below COMFYUI_MODELS_DIR when relative, with `:`
         between them) and COMFYUI_IMPORT_TRACE. Raises ValueError when the first has another value.
         """
-        weights = env.get("COMFYUI_WEIGHTS") or "comfyui"
+        weights = env.get("COMFYUI_WEIGHTS") or "parallel"
         if weights not in ("parallel", "force", "comfyui"):
             raise ValueError(f"COMFYUI_WEIGHTS must be parallel, force or comfyui, not {weights!r}")
         models = Path(env.get("COMFYUI_MODELS_DIR") or ".")
@@ -94,7 +94,7 @@ class ColdStart:
         }
 
     def spawned(self) -> None:
-        """The process was started, or goes on after a hold: begins to read ahead."""
+        """The process was started, or goes on after a hold: begins to read ahead, after a hold at full speed."""
         self._started = time.monotonic()
         if self.config.read_ahead or self.config.import_trace is not None:
             threading.Thread(target=self._read_ahead, name="read-ahead", daemon=True).start()
@@ -146,7 +146,7 @@ class ColdStart:
             self._tell("what is imported", self.imports_read)
         if self.config.read_ahead and not self._stopped:
             models = [Wanted(path) for path in self.config.read_ahead]
-            self.models_read = self._run(ReadAhead(models, gentle=True))
+            self.models_read = self._run(ReadAhead(models, gentle=not self.held.is_set()))
             self._tell("models", self.models_read)
 
     def _run(self, reading: ReadAhead) -> ReadAheadReport:

@@ -28,6 +28,7 @@ from typing import Any
 import torch
 
 from . import memory
+from .gpu_warm_up import WarmUp
 from .header import WeightsUnsupported
 from .torch_mapped import MappedFile, Place, any_mapped, open_tensors, place_of, unwritten
 from .torch_transfer import Transfer, free_device_memory, total_bytes, transfer
@@ -81,9 +82,11 @@ def install(comfy_version: str, *, force: bool = False) -> bool:
     own_loader = utils.load_torch_file
     ours = _load_torch_file(own_loader, utils)
     for module in list(sys.modules.values()):
-        if getattr(module, "load_torch_file", None) is own_loader:
+        # Not getattr: transformers' lazy modules answer it with 2 s of imports.
+        if getattr(module, "__dict__", {}).get("load_torch_file") is own_loader:
             setattr(module, "load_torch_file", ours)  # noqa: B010  (pyright: modules are not typed here)
-    patcher.ModelPatcher.load = _load(patcher.ModelPatcher.load)
+    warm_up = _warm_up()
+    patcher.ModelPatcher.load = _load(patcher.ModelPatcher.load, warm_up.wait if warm_up else lambda: None)
     torch.nn.Module.load_state_dict = _load_state_dict(torch.nn.Module.load_state_dict)
     say(f"on, for ComfyUI {comfy_version}")
     return True
@@ -208,7 +211,19 @@ def _fill_on_gpu(found: list[_Found]) -> list[_Found]:
     return on_gpu
 
 
-def _load(own: Callable[..., Any]) -> Callable[..., Any]:
+def _warm_up() -> WarmUp | None:
+    """Begins to load the GPU's libraries, where ComfyUI works on a GPU of NVIDIA's."""
+    try:
+        device = sys.modules["comfy.model_management"].get_torch_device()
+        if device.type != "cuda" or torch.version.cuda is None:
+            return None
+        return WarmUp(device, sys.modules["comfy.ops"].scaled_dot_product_attention, say)
+    except Exception as error:
+        say(f"no warm-up: {type(error).__name__}: {error}")
+        return None
+
+
+def _load(own: Callable[..., Any], ready: Callable[[], None]) -> Callable[..., Any]:
     @functools.wraps(own)
     def load(
         self: Any,
@@ -217,6 +232,7 @@ def _load(own: Callable[..., Any]) -> Callable[..., Any]:
         force_patch_weights: bool = False,
         full_load: bool = False,
     ) -> Any:
+        ready()
         if not any_mapped():
             return own(self, device_to, lowvram_model_memory, force_patch_weights, full_load)
         try:

@@ -76,6 +76,7 @@ def main(arguments: list[str]) -> None:
     sys.argv = [str(script), *arguments[2 if hold else 1 :]]
     sys.path[0] = str(script.parent)  # as `python main.py` has it
     _attempt(_load_package)
+    _attempt(lambda: _garbage().pause())
     if os.environ.get("COMFYUI_WEIGHTS", "comfyui") != "comfyui":
         sys.meta_path.insert(0, AfterImport(HOOK_AFTER, lambda: _attempt(_install)))
     trace = os.environ.get("COMFYUI_IMPORT_TRACE")
@@ -87,6 +88,7 @@ def main(arguments: list[str]) -> None:
         ).start()
     if hold:
         _hold(trace)
+    _attempt(lambda: _garbage().resume_when(_serving))
     runpy.run_path(str(script), run_name="__main__")
 
 
@@ -107,6 +109,10 @@ def _load_package() -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[PACKAGE] = module
     spec.loader.exec_module(module)
+
+
+def _garbage() -> Any:
+    return importlib.import_module(f"{PACKAGE}.garbage")
 
 
 def _install() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,13 +26,19 @@ GENTLE_THREADS = 1
 """Threads that read while ComfyUI imports. On an H200 machine 16 made its boot 3 s longer than one did
 (docs/benchmarks.md)."""
 
+LARGEST_FOLDER = 20_000
+"""Entries of a folder that are looked at; Python's own largest, site-packages, has some hundreds."""
+
 HURRY_INTERVAL = 0.2
 """Seconds between two looks of a waiting thread at whether there is anything left to read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file, and which parts of it: pairs of offset and bytes, or None for all of it. Of a folder, its list."""
+    """A file, and which parts of it: pairs of offset and bytes, or None for all of it.
+
+    Of a folder, its list and what the system keeps of each entry: an import asks for many files that it does not open.
+    """
 
     path: Path
     parts: tuple[tuple[int, int], ...] | None = None
@@ -83,7 +92,9 @@ class ReadAhead:
     def run(self) -> ReadAheadReport:
         """Reads, and returns when everything was read, or it was stopped."""
         started = time.monotonic()
-        parts = self._parts()
+        with ThreadPoolExecutor(self._threads, "read-ahead") as pool:
+            ranges = list(pool.map(self._ranges, self._wanted))
+        parts = self._parts(ranges)
         done = threading.Event()
 
         def drain(number: int) -> None:
@@ -104,26 +115,32 @@ class ReadAhead:
             self._read, self._cached, time.monotonic() - started, tuple(sorted(set(self._left_out)))
         )
 
-    def _parts(self) -> Iterator[tuple[Path, int, int]]:
+    def _ranges(self, wanted: Wanted) -> Sequence[tuple[int, int]]:
+        """What to read of one: nothing of a folder, whose entries are looked at here, nor of what is not there."""
+        if self._stop.is_set():
+            return ()
+        try:
+            status = wanted.path.stat()
+            if stat.S_ISDIR(status.st_mode):
+                _look_at(wanted.path)
+                return ()
+            return wanted.parts if wanted.parts is not None else ((0, status.st_size),)
+        except OSError:
+            self._leave_out(wanted.path)
+            return ()
+
+    def _parts(self, ranges: Sequence[Sequence[tuple[int, int]]]) -> Iterator[tuple[Path, int, int]]:
         budget = self._budget
         if budget is None:
             free = memory.available_memory()
             budget = int(free * MOST_OF_MEMORY) if free is not None else 1 << 62
-        for one in self._wanted:
-            try:
-                if one.path.is_dir():
-                    os.listdir(one.path)
-                    continue
-                ranges = one.parts if one.parts is not None else ((0, one.path.stat().st_size),)
-            except OSError:
-                self._left_out.append(str(one.path))
-                continue
-            size = sum(nbytes for _, nbytes in ranges)
+        for one, own in zip(self._wanted, ranges, strict=True):
+            size = sum(nbytes for _, nbytes in own)
             if size > budget:
-                self._left_out.append(str(one.path))
+                self._left_out.append(str(one.path))  # whoever asks for the next part holds the lock
                 continue
             budget -= size
-            for begin, nbytes in ranges:
+            for begin, nbytes in own:
                 for offset in range(begin, begin + nbytes, CHUNK_BYTES):
                     yield one.path, offset, min(CHUNK_BYTES, begin + nbytes - offset)
 
@@ -159,3 +176,10 @@ class ReadAhead:
     def _leave_out(self, path: Path) -> None:
         with self._lock:
             self._left_out.append(str(path))
+
+
+def _look_at(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        for entry in itertools.islice(entries, LARGEST_FOLDER):
+            with contextlib.suppress(OSError):
+                entry.stat()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import re
 import threading
 import weakref
 from collections.abc import Iterable
@@ -57,6 +58,9 @@ class MappedFile(mmap.mmap):
         if (fd := getattr(self, "fd", -1)) >= 0:
             os.close(fd)
 
+
+_ENTRY = re.compile(rb"^([0-9a-f]+)-[0-9a-f]+ ", re.MULTILINE)
+_ANONYMOUS = re.compile(rb"^Anonymous:\s+(\d+)", re.MULTILINE)
 
 _FILES: dict[int, weakref.ref[MappedFile]] = {}
 _LOCK = threading.RLock()
@@ -137,20 +141,25 @@ def unwritten(files: Iterable[MappedFile], smaps: str = "/proc/self/smaps") -> s
 
     Empty where the kernel does not tell (no /proc/self/smaps, or one without `Anonymous`).
     """
-    spans = {file.base: len(file) for file in files}
-    own = dict.fromkeys(spans, 0)
-    seen = dict.fromkeys(spans, 0)
-    base = -1
     try:
-        with open(smaps, encoding="ascii", errors="replace") as lines:
-            for line in lines:
-                head, _, rest = line.partition(" ")
-                if "-" in head and not head.endswith(":"):
-                    start, end = (int(part, 16) for part in head.split("-"))
-                    base = next((one for one, size in spans.items() if start < one + size and one < end), -1)
-                elif base >= 0 and head == "Anonymous:":
-                    own[base] += int(rest.split()[0])
-                    seen[base] += 1
-    except (OSError, ValueError):
+        with open(smaps, "rb") as stream:
+            text = stream.read()
+    except OSError:
         return set()
-    return {one for one in spans if seen[one] and not own[one]}
+    return {file.base for file in files if _own_kilobytes(text, file.base, file.base + len(file)) == 0}
+
+
+def _own_kilobytes(smaps: bytes, base: int, end: int) -> int | None:
+    """Kilobytes of pages of its own in a mapping, which may be several entries; None when an entry does not say."""
+    # A search, not a walk: ComfyUI has thousands of mappings, and this runs with every model.
+    place = re.search(rb"^0*%x-" % base, smaps, re.MULTILINE)
+    entry = _ENTRY.search(smaps, place.start()) if place else None
+    total: int | None = None
+    while entry is not None and int(entry[1], 16) < end:
+        following = _ENTRY.search(smaps, entry.end())
+        found = _ANONYMOUS.search(smaps, entry.end(), following.start() if following else len(smaps))
+        if found is None:
+            return None
+        total = (total or 0) + int(found[1])
+        entry = following
+    return total

@@ -11,7 +11,7 @@ import re
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from aiohttp import web
 
 from ..faults import Faults, UnknownFault
 from . import signature
+from .conditions import check_conditions
 from .documents import document, error, iso_time, key_text
 from .listing import InvalidToken, Page, list_page
 from .objects import ObjectStore, StoredObject
@@ -224,24 +225,15 @@ class LocalS3:
         is_reset = self._strikes("reset-put")
         if is_reset and self._random.random() < 0.5:
             return _reset(request)
-        await self._uploads.put(key, request, lambda: self._check_conditions(key, request))
+        await self._uploads.put(key, request, lambda: self._check(key, request.headers))
         return (
             _reset(request) if is_reset else web.Response(headers={"ETag": self._etag(self._existing(key))})
         )
 
-    def _check_conditions(self, key: str, request: web.Request) -> None:
-        """Raises Refused where the object is not as the request wants it to be."""
-        if self.faults.hit("ignore-conditions") is not None:
-            return
-        item, wanted = self.store.get(key), request.headers.get("If-Match")
-        if item is not None and request.headers.get("If-None-Match") == "*":
-            raise Refused(412, "PreconditionFailed", "The object is there.")
-        if wanted is None:
-            return
-        if item is None:
-            raise Refused(404, "NoSuchKey", "The key does not exist.")
-        if wanted not in (self._etag(item), self._etag(item).strip('"')):
-            raise Refused(412, "PreconditionFailed", "The object has another version.")
+    def _check(self, key: str, headers: Mapping[str, str]) -> None:
+        if self.faults.hit("ignore-conditions") is None:
+            item = self.store.get(key)
+            check_conditions(headers, None if item is None else self._etag(item))
 
     def _list(self, query: dict[str, str]) -> web.Response:
         encoding = query.get("encoding-type")
