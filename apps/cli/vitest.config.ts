@@ -7,7 +7,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['@ryla/source', 'node', 'import', 'module', 'default'] } },
   test: {
     name: 'cli',
-    include: ['src/**/*.test.ts'],
+    include: ['src/**/*.test.ts', 'migration-run/**/*.test.ts'],
     passWithNoTests: false,
     testTimeout: 30_000,
     hookTimeout: 60_000,

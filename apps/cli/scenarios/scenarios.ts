@@ -17,7 +17,9 @@ export interface Scenario {
 
 const ENDPOINTS = 'apps/endpoints';
 const PHOTO = `${ENDPOINTS}/photo-finish`;
-const BOTH = { 'flux-schnell': 'deployed', 'photo-finish': 'deployed' };
+/** Endpoints of the repository that the histories are of: as many as they need, so that others may be added to the workspace. */
+export const ENDPOINT_NAMES = ['flux-schnell', 'photo-finish'];
+const ALL = Object.fromEntries(ENDPOINT_NAMES.map((name) => [name, 'deployed']));
 const PHOTO_ONLY = { 'photo-finish': 'deployed' };
 
 /** A change after which exactly these are deployed, everything is as the repository says, and no other app has a new version. */
@@ -82,11 +84,11 @@ export const SCENARIOS: readonly Scenario[] = [
       const unknown = await story.deploy([], '');
       assert.equal(unknown.code, 2, 'an unknown base must be an error');
       const done = await story.deploy();
-      await check(story, done, BOTH, {});
+      await check(story, done, ALL, {});
       return done;
     },
   },
-  change('source of the worker', 'every endpoint', BOTH, (clone) =>
+  change('source of the worker', 'every endpoint', ALL, (clone) =>
     clone.append('libs/worker/src/comfy_worker/__init__.py', '\n# A change.\n'),
   ),
   change('one workflow.json', 'that endpoint', PHOTO_ONLY, (clone) =>
@@ -108,10 +110,10 @@ export const SCENARIOS: readonly Scenario[] = [
   change(
     'Python lock bump',
     'every endpoint: uv.lock pins the `modal` client that builds the app',
-    BOTH,
+    ALL,
     (clone) => clone.edit('uv.lock', (text) => text.replace(/(name = "ruff"\nversion = ")[^"]+/, '$199.0.0')),
   ),
-  change('nx.json', "every endpoint: nx.json is in every one of Nx's hashes", BOTH, (clone) =>
+  change('nx.json', "every endpoint: nx.json is in every one of Nx's hashes", ALL, (clone) =>
     clone.edit('nx.json', (text) =>
       text.replace('"targetDefaults": {}', '"targetDefaults": {}, "parallel": 2'),
     ),
@@ -182,6 +184,23 @@ export const SCENARIOS: readonly Scenario[] = [
       );
       await check(story, mended, PHOTO_ONLY, before);
       return mended;
+    },
+  },
+  {
+    name: 'run killed after the deploy, before the small job ended',
+    expected: 'that endpoint, once more, with its small job',
+    async play(story) {
+      await story.begin();
+      story.smoke = true;
+      await story.clone.edit(`${PHOTO}/workflow.json`, sharper);
+      await story.clone.commit('A change');
+      await story.deployUntil(/photo-finish: trying it/);
+      const before = await story.versions();
+      assert.equal(await story.drift(), 3, 'what nobody has tried is not as it should be');
+      const done = await story.deploy();
+      await check(story, done, PHOTO_ONLY, before);
+      assert.deepEqual((await story.deploy([], 'none')).results, {}, 'it was tried, and is deployed again');
+      return done;
     },
   },
   {

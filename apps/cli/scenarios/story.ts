@@ -1,7 +1,9 @@
 /** One scenario: a clone, an environment, and the pushes of its history, each followed by what CI would do. */
+import process from 'node:process';
+
 import { z } from 'zod';
 
-import type { Ended } from '../test-support/live-workspace.ts';
+import { type Ended, ended, saidOn } from '../test-support/live-workspace.ts';
 import type { WorkspaceClone, WorkspaceOrigin } from '../test-support/workspace-clone.ts';
 import type { LocalAccount } from './local-account.ts';
 
@@ -72,6 +74,19 @@ export class Story {
   async ryla(args: readonly string[], clone = this.clone): Promise<Ended> {
     await clone.reach(this.account.printed);
     return clone.ryla(...args, '--environment', this.environment);
+  }
+
+  /** Starts a deploy and kills it, with all that it started, as soon as it has said this. */
+  async deployUntil(said: RegExp): Promise<void> {
+    await this.clone.reach(this.account.printed);
+    const args = ['deploy', '--affected', '--base', this.base, '--head', 'HEAD'];
+    const child = this.clone.start('ryla', [...args, '--environment', this.environment], true);
+    const end = ended(child);
+    // Killed in any case: where it ends without having said it, the group is gone already.
+    await saidOn(child.stderr, said).finally(() => {
+      if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGKILL');
+    });
+    await end;
   }
 
   /** `ryla deploy --all`. */

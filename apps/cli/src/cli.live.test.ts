@@ -35,13 +35,21 @@ describe('ryla', () => {
       expect((await readFile(done.outputs[0] ?? '')).subarray(1, 4).toString()).toBe('PNG');
 
       const status = await ryla('status', done.jobId, '--json');
-      expect(JSON.parse(status.stdout)).toMatchObject({ jobId: done.jobId, status: 'succeeded', attempt: 1 });
+      expect(JSON.parse(status.stdout)).toMatchObject({
+        jobId: done.jobId,
+        status: 'succeeded',
+        attempt: 1,
+        // As the real worker measured it; comfy-sim has no GPU.
+        metrics: { bootMs: expect.any(Number) as number, encodeMs: expect.any(Number) as number, gpu: null },
+      });
+      expect((await ryla('status', done.jobId)).stdout).toContain('worker: start of ComfyUI');
       const jobs = await ryla('jobs', '--status', 'succeeded', '--since', '1h', '--json');
       expect(JSON.parse(jobs.stdout)).toMatchObject({
         jobs: [{ jobId: done.jobId, backend: 'runpod:photo-finish' }],
       });
       const watched = await ryla('watch', done.jobId);
       expect(watched.stderr).toContain('succeeded');
+      expect(watched.stdout).toContain('; no GPU');
     },
   );
 
@@ -102,6 +110,18 @@ describe('ryla', () => {
     try {
       const { code, stderr } = await ryla('jobs', '--json');
       expect([code, stderr]).toEqual([1, expect.stringContaining('invalid_configuration')]);
+    } finally {
+      await rm(file);
+    }
+  });
+
+  it('keeps what a configuration prints out of --json', { timeout: LIVE_MS }, async () => {
+    const file = path.join(root, 'ryla.config.ts');
+    await writeFile(file, "console.log('loaded');\nexport default {};\n");
+    try {
+      const { code, stdout, stderr } = await ryla('jobs', '--json');
+      expect([code, stderr]).toEqual([0, expect.stringContaining('loaded')]);
+      expect(JSON.parse(stdout)).toBeTypeOf('object');
     } finally {
       await rm(file);
     }

@@ -4,11 +4,10 @@ import process from 'node:process';
 import { CommanderError } from 'commander';
 
 import { EXIT, UsageError } from './exit-codes.ts';
-import { errorDocument, errorText } from './output.ts';
 import { allCommands, createProgram } from './program.ts';
 
 const json = process.argv.includes('--json');
-const program = createProgram();
+const program = await createProgram(process.argv[2]);
 for (const command of allCommands(program)) {
   command.exitOverride();
   // With --json, what commander has to say of a mistake is part of the document below.
@@ -20,6 +19,7 @@ try {
   // Help and version are no errors; commander has said what it had to say, as it has of mistakes without --json.
   const isSaid = error instanceof CommanderError && (error.exitCode === 0 || !json);
   if (!isSaid) {
+    const { errorDocument, errorText } = await import('./output.ts');
     const shown =
       error instanceof CommanderError
         ? new UsageError(error.message.replace(/^error: /, ''), 'usage', { cause: error })

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { styleText } from 'node:util';
 
-import { ComfyUIServiceError, JobStoreError } from '@ryla/business';
+import { ComfyUIServiceError, type JobMetrics, JobStoreError } from '@ryla/business';
 import { WorkflowError } from '@ryla/workflow';
 
 import { UsageError } from './exit-codes.ts';
@@ -53,7 +53,15 @@ export function errorDocument(error: unknown): ErrorDocument {
   if (error instanceof UsageError) return { code: error.code, message: error.message };
   if (WorkflowError.isInstance(error))
     return { code: error.code, message: error.message, nodeId: error.nodeId };
+  const code = ownCode(error);
+  if (code !== undefined && error instanceof Error) return { code, message: error.message };
   return { code: 'unexpected', message: error instanceof Error ? error.message : String(error) };
+}
+
+/** The code of another library's error of ours, whose class is loaded only where it is needed; Node's own are upper case. */
+function ownCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return undefined;
+  return /^[a-z]+(_[a-z]+)*$/.test(error.code) ? error.code : undefined;
 }
 
 /** An error for people: what happened, where, and what to do. */
@@ -87,4 +95,21 @@ export function duration(milliseconds: number | null | undefined): string {
 /** US dollars for people; a dash where unknown. */
 export function dollars(usd: number | undefined | null): string {
   return usd === undefined || usd === null ? '–' : `$${usd.toFixed(usd < 1 ? 5 : 2)}`;
+}
+
+/** Where a worker's time went, and on which card, in one line; undefined where it does not tell. */
+export function metricsText(metrics: JobMetrics | undefined): string | undefined {
+  if (metrics === undefined) return undefined;
+  const { bootMs, modelLoadMs, samplingMs, encodeMs, uploadMs, gpu, peakMemoryBytes } = metrics;
+  const phases = [
+    ['start of ComfyUI', bootMs],
+    ['loading models', modelLoadMs],
+    ['sampling', samplingMs],
+    ['encoding', encodeMs],
+    ['handing over', uploadMs],
+  ] as const;
+  const spent = phases.flatMap(([name, ms]) => (ms === null ? [] : [`${name} ${duration(ms)}`])).join(', ');
+  const memory =
+    peakMemoryBytes === null ? '' : `, at most ${(peakMemoryBytes / 2 ** 30).toFixed(1)} GiB in use`;
+  return `worker: ${spent}; ${gpu === null ? 'no GPU' : `${gpu}${memory}`}`;
 }

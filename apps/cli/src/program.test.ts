@@ -9,13 +9,22 @@ import { completionScript } from './commands/completion.ts';
 import { pinned, versionFinding } from './commands/doctor.ts';
 import { freeName } from './free-name.ts';
 import { moment } from './option-values.ts';
-import { dollars, duration, errorText, table } from './output.ts';
+import { dollars, duration, errorText, metricsText, table } from './output.ts';
 import { showProgress } from './progress.ts';
 import { createProgram } from './program.ts';
 
 describe('the command line', () => {
-  it('describes every command and its options', () => {
-    const program = createProgram();
+  it('loads of a command only what it needs', async () => {
+    const names = async (first?: string): Promise<string[]> =>
+      (await createProgram(first)).commands.map((command) => command.name());
+    const all = await names();
+    expect(await names('nonsense')).toEqual(all);
+    for (const name of all) expect(await names(name), name).toContain(name);
+    expect(await names('drift')).toEqual(['deploy', 'drift', 'undeploy', 'rollback']);
+  });
+
+  it('describes every command and its options', async () => {
+    const program = await createProgram();
     const all = [...program.commands, ...program.commands.flatMap(({ commands }) => commands)];
     expect(all.map((command) => command.name())).toEqual(
       expect.arrayContaining([
@@ -51,6 +60,24 @@ describe('what people read', () => {
     expect(table(['a', 'long'], [['wide cell', 'x']])).toBe('a          long\n─────────  ────\nwide cell  x');
   });
 
+  it('shows what a worker measured, without what it does not know', () => {
+    const metrics = {
+      queueMs: null,
+      bootMs: 0,
+      modelLoadMs: 1_500,
+      samplingMs: 2_000,
+      encodeMs: null,
+      uploadMs: 12,
+      gpu: 'NVIDIA L40S',
+      peakMemoryBytes: 3 * 2 ** 30,
+    };
+    expect(metricsText(metrics)).toBe(
+      'worker: start of ComfyUI 0 ms, loading models 1.50 s, sampling 2.00 s, handing over 12 ms; NVIDIA L40S, at most 3.0 GiB in use',
+    );
+    expect(metricsText({ ...metrics, gpu: null, peakMemoryBytes: null })).toMatch(/; no GPU$/);
+    expect(metricsText(undefined)).toBeUndefined();
+  });
+
   it('shows an error that nobody expected as such', () => {
     expect(errorText(new Error('oh'))).toContain('unexpected: oh');
   });
@@ -75,8 +102,8 @@ describe('what people read', () => {
   });
 });
 
-it('completes commands, what is below them, and options in bash', () => {
-  const script = completionScript(createProgram(), 'bash');
+it('completes commands, what is below them, and options in bash', async () => {
+  const script = completionScript(await createProgram(), 'bash');
   const complete = (...words: readonly string[]): string[] =>
     execFileSync('bash', [
       '-c',

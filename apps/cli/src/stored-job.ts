@@ -1,6 +1,7 @@
 import { ComfyUIServiceError, type ComfyUIService, hasEnded, type JobRecord } from '@ryla/business';
 import { openStore } from '@ryla/business/config';
 
+import { dollars, duration, metricsText } from './output.ts';
 import type { Workspace } from './workspace.ts';
 
 /** What is stored of a job; reads the store only. */
@@ -25,7 +26,7 @@ export async function serviceFor(workspace: Workspace, job: JobRecord): Promise<
 
 /** What is stored of a job, for machines: without secrets and the places of its outputs. */
 export function recordDocument(record: JobRecord): Readonly<Record<string, unknown>> {
-  const { id, endpoint, backend, attempt, status, submission, timings, cost, error, tags } = record;
+  const { id, endpoint, backend, attempt, status, submission, timings, metrics, cost, error, tags } = record;
   const time = (value: number | null): string | null =>
     value === null ? null : new Date(value).toISOString();
   const outputs = record.outputs.map(({ source: _, ...rest }) => rest);
@@ -43,6 +44,7 @@ export function recordDocument(record: JobRecord): Readonly<Record<string, unkno
     submission,
     ...times,
     timings,
+    metrics: metrics ?? null,
     cost,
     error,
     outputs,
@@ -57,6 +59,14 @@ export function recordText(record: JobRecord, progress: number | undefined): str
     `${record.id} ${record.status}${percent}`,
     `  ${record.endpoint ?? 'bare workflow'} on ${record.backend}, attempt ${record.attempt}, created ${new Date(record.createdAt).toISOString()}`,
   ];
+  if (hasEnded(record)) {
+    const { queueMs, coldStartMs, executionMs } = record.timings;
+    lines.push(
+      `  queue ${duration(queueMs)}, cold start ${duration(coldStartMs)}, execution ${duration(executionMs)}; cost ${dollars(record.cost?.usd)}`,
+    );
+  }
+  const measured = metricsText(record.metrics ?? undefined);
+  if (measured !== undefined) lines.push(`  ${measured}`);
   if (record.error !== null) lines.push(`  ${record.error.code}: ${record.error.message}`);
   for (const made of record.outputs) lines.push(`  ${made.name} (node ${made.nodeId}, ${made.contentType})`);
   return lines.join('\n');

@@ -1,28 +1,18 @@
-import {
-  backendName,
-  type ConfiguredService,
-  PROVIDERS,
-  type Provider,
-  sharesOf,
-} from '@ryla/business/config';
-
-import type { Workspace } from './workspace.ts';
+import { type BackendKind, backendName, type ConfiguredService } from '@ryla/business/config';
 
 /**
- * Throws the reason where a new job could fall to a deployment that cannot be used.
+ * Throws the reason where a new job could fall to a deployment that cannot be used, by the routes that are in effect.
  *
  * @throws {ComfyUIServiceError} what `createServiceFromConfig` said of that deployment.
  */
 export function refuseUnusable(
-  { config }: Pick<Workspace, 'config'>,
-  { unusable }: Pick<ConfiguredService, 'unusable'>,
+  { service, unusable }: ConfiguredService,
   endpoint: string,
-  chosen: Provider | undefined,
+  chosen: BackendKind | undefined,
 ): void {
-  const shares = sharesOf(config, endpoint);
-  const providers = chosen === undefined ? PROVIDERS.filter((provider) => shares[provider] > 0) : [chosen];
-  for (const provider of providers) {
-    const backend = backendName(provider, endpoint);
+  const route = service.routes.table.endpoints?.[endpoint] ?? [];
+  const shared = route.filter(({ weight }) => weight > 0).map(({ backend }) => backend);
+  for (const backend of chosen === undefined ? shared : [backendName(chosen, endpoint)]) {
     const reason = unusable.get(backend);
     if (reason !== undefined) throw reason.within({ endpoint, backend });
   }

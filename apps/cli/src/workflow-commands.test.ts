@@ -86,6 +86,20 @@ describe('inspect', () => {
     expect(text).toMatch(/Nameless +2 +unknown/);
     expect(text).toContain('--object-info');
   });
+
+  it('says which values are no inputs, and why', async () => {
+    const resize = { upscale_method: 'of another version', width: 64, height: 64, crop: 'disabled' };
+    const found = await inspectWorkflow(
+      {
+        '1': { class_type: 'LoadImage', inputs: { image: 'a.png' } },
+        '2': { class_type: 'ImageScale', inputs: { image: ['1', 0], ...resize, width: 'wide' } },
+        '3': { class_type: 'SaveImage', inputs: { images: ['2', 0], filename_prefix: 'x' } },
+      },
+      catalogue,
+    );
+    expect(found.brokenInputs.map(({ field }) => field)).toContain('width');
+    expect(inspectionText('broken.json', found)).toContain('Node 2 (ImageScale) has');
+  });
 });
 
 describe('lint', () => {

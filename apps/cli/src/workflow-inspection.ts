@@ -1,6 +1,8 @@
 /** What can be said of a workflow file. */
 import {
   type ApiWorkflow,
+  brokenInputs,
+  type BrokenValue,
   deadNodes,
   inferInputs,
   inferOutputs,
@@ -36,6 +38,8 @@ export interface WorkflowInspection extends Inventory {
   readonly classes: Readonly<Record<string, number>>;
   readonly inputs: readonly InferredInput[];
   readonly outputs: readonly InspectedOutput[];
+  /** Values that are no inputs because the file holds something else there than the class declares. */
+  readonly brokenInputs: readonly BrokenValue[];
   /** Nodes that no output depends on; ComfyUI never runs them. */
   readonly deadNodes: readonly string[];
   /** Why inputs, outputs and hash are not known: a class is missing. */
@@ -72,6 +76,7 @@ export async function inspectWorkflow(
     classes: counted(names),
     inputs: workflow === undefined ? [] : inferInputs(workflow, classes),
     outputs: workflow === undefined ? [] : outputsOf(workflow, classes),
+    brokenInputs: workflow === undefined ? [] : brokenInputs(workflow, classes),
     deadNodes: workflow === undefined ? [] : deadNodes(workflow, classes),
     notConverted: problem,
     ...inventory,

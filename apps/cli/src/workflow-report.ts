@@ -16,6 +16,7 @@ export function inspectionText(file: string, found: WorkflowInspection): string 
       ? undefined
       : `Inputs and outputs are not known: ${found.notConverted} Give it with --object-info.`,
     inputsText(found.inputs),
+    brokenText(found),
     section(
       ['output', 'type', 'node', 'why'],
       found.outputs.map(({ name, type, node, class: className, why }) => [
@@ -62,6 +63,14 @@ function inputsText(inputs: readonly InferredInput[]): string | undefined {
       why,
     ]),
   );
+}
+
+function brokenText({ brokenInputs }: WorkflowInspection): string | undefined {
+  if (brokenInputs.length === 0) return undefined;
+  return [
+    'No inputs, as the file holds something else there:',
+    ...brokenInputs.map(({ why }) => `  ${why}`),
+  ].join('\n');
 }
 
 function typeText(input: EndpointInput): string {

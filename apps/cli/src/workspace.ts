@@ -5,12 +5,13 @@ import { pathToFileURL } from 'node:url';
 
 import { ComfyUIServiceError } from '@ryla/business';
 import {
+  BACKENDS,
   backendName,
   checkConfig,
   type ConfiguredService,
   createServiceFromConfig,
   endpointsFolder,
-  PROVIDERS,
+  migrationPath,
   type ResolvedConfig,
   type RylaConfig,
   type Target,
@@ -18,9 +19,10 @@ import {
 import { type EndpointConfig, type EndpointDefinition, WorkflowError } from '@ryla/workflow';
 import { listEndpoints, loadEndpoint } from '@ryla/workflow/node';
 
+import { endpointsFor } from './deployment/candidates.ts';
 import { UsageError } from './exit-codes.ts';
-
-const CONFIG = 'ryla.config.ts';
+import { CONFIG_FILE, workspaceRootAbove } from './workspace-root.ts';
+import { keepingStdout } from './reserved-stdout.ts';
 
 /** The workspace that a command acts in. */
 export interface Workspace extends ResolvedConfig {
@@ -36,7 +38,7 @@ export interface Workspace extends ResolvedConfig {
 /** Finds the workspace upwards from a folder, and reads its configuration. */
 export async function findWorkspace(target: Target, from: string = process.cwd()): Promise<Workspace> {
   const root = rootOf(from);
-  const file = path.join(root, CONFIG);
+  const file = path.join(root, CONFIG_FILE);
   const config = existsSync(file) ? await readConfig(file) : {};
   const resolved = { root, target, config, env: process.env };
   const folder = endpointsFolder(resolved);
@@ -63,19 +65,30 @@ export async function findWorkspace(target: Target, from: string = process.cwd()
             hint: `npx nx validate ${name}`,
             cause,
           });
-          for (const provider of PROVIDERS) broken.set(backendName(provider, name), error);
+          for (const provider of BACKENDS) broken.set(backendName(provider, name), error);
         }
       }
       const names = sound.map(({ name }) => name);
-      const { service, unusable } = await createServiceFromConfig(
-        { ...resolved, config: onlyFor(config, names) },
-        sound,
-      );
-      return { service, unusable: new Map([...unusable, ...broken]) };
+      const given = { ...resolved, config: onlyFor(config, names) };
+      const onRunPod = endpointsFor({ root, folder, provider: 'runpod' });
+      const { withRunPodEndpoints } = await import('./deployment/runpod-endpoint-ids.ts');
+      const { endpoints, unusable } = await withRunPodEndpoints(given, sound, onRunPod);
+      const opened = await openService(given, endpoints);
+      return { ...opened, unusable: new Map([...opened.unusable, ...unusable, ...broken]) };
     },
   };
   checkConfig(config, workspace.endpointNames());
   return workspace;
+}
+
+/** The service; where there is a migration, its stages decide where the jobs of its endpoints go. */
+async function openService(
+  given: ResolvedConfig,
+  endpoints: readonly EndpointConfig[],
+): Promise<ConfiguredService> {
+  if (migrationPath(given) === undefined) return createServiceFromConfig(given, endpoints);
+  const { createStagedService } = await import('./migrate/staged-service.ts');
+  return createStagedService(given, endpoints);
 }
 
 /** The configuration without what it says about endpoints that are not among these. */
@@ -86,26 +99,24 @@ function onlyFor(config: RylaConfig, endpoints: readonly string[]): RylaConfig {
     ...config,
     ...(config.routes === undefined ? {} : { routes: kept(config.routes) }),
     ...(config.usdPerDay === undefined ? {} : { usdPerDay: kept(config.usdPerDay) }),
+    ...(config.runcomfy === undefined ? {} : { runcomfy: kept(config.runcomfy) }),
   };
 }
 
 function rootOf(from: string): string {
-  for (let folder = path.resolve(from); ; folder = path.dirname(folder)) {
-    if (existsSync(path.join(folder, CONFIG)) || existsSync(path.join(folder, 'nx.json'))) return folder;
-    if (path.dirname(folder) === folder) {
-      throw new ComfyUIServiceError(
-        'invalid_configuration',
-        `Neither ${CONFIG} nor nx.json is in this folder or above it.`,
-        { hint: 'Run ryla inside the workspace.' },
-      );
-    }
-  }
+  const root = workspaceRootAbove(from);
+  if (root !== undefined) return root;
+  throw new ComfyUIServiceError(
+    'invalid_configuration',
+    `Neither ${CONFIG_FILE} nor nx.json is in this folder or above it.`,
+    { hint: 'Run ryla inside the workspace.' },
+  );
 }
 
 async function readConfig(file: string): Promise<RylaConfig> {
   let loaded: unknown;
   try {
-    loaded = await import(pathToFileURL(file).href);
+    loaded = await keepingStdout(() => import(pathToFileURL(file).href));
   } catch (cause) {
     throw new ComfyUIServiceError('invalid_configuration', `${file} cannot be loaded: ${String(cause)}`, {
       cause,

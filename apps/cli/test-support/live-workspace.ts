@@ -1,10 +1,11 @@
 /** A workspace of its own with the local clouds: the RunPod stand-in with a real worker of photo-finish. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
+import { promisify } from 'node:util';
 
 /** Milliseconds that a test with child processes may take on a slow machine. */
 export const LIVE_MS = 120_000;
@@ -33,9 +34,33 @@ export interface LiveWorkspace {
   ryla(...args: readonly string[]): Promise<Ended>;
   /** Runs a command to its end, with this on stdin. */
   rylaReading(stdin: string, ...args: readonly string[]): Promise<Ended>;
+  /** Adds a copy of photo-finish under another name, with other providers. */
+  addEndpoint(name: string, providers?: object): Promise<void>;
+  /** Registers an endpoint's worker with the RunPod stand-in; it stays warm for `idleTimeoutMs`. */
+  registerWorker(name: string, worker: RunpodWorker): Promise<void>;
+  /** Deploys the repository's photo-finish to the Modal stand-in, with the real client. */
+  deployModal(): Promise<void>;
   /** Sets the faults of the RunPod stand-in. */
   fault(...specs: readonly string[]): Promise<void>;
   close(): Promise<void>;
+}
+
+/** How a worker is started. */
+export interface RunpodWorker {
+  /** The real worker without it. */
+  readonly command?: readonly string[];
+  readonly idleTimeoutMs: number;
+}
+
+const BIN = path.join(repositoryRoot, '.venv/bin');
+
+/** How the real worker is started. */
+export const WORKER_COMMAND = [path.join(BIN, 'python'), '-m', 'ryla_runpod'];
+
+/** What the file of the local clouds has that is used here. */
+interface CloudsFile {
+  readonly environment: Readonly<Record<string, string>>;
+  readonly runpod: { readonly apiUrl: string };
 }
 
 /** Makes a workspace and starts its clouds. */
@@ -74,12 +99,29 @@ export async function createLiveWorkspace(): Promise<LiveWorkspace> {
       child.stdin?.end(stdin);
       return ended(child);
     },
+    async addEndpoint(name, providers) {
+      const [from, to] = [path.join(root, endpoint), path.join(root, 'apps/endpoints', name)];
+      await mkdir(to);
+      for (const file of ['workflow.json', 'photo.jpg'])
+        await writeFile(path.join(to, file), await readFile(path.join(from, file)));
+      const config = JSON.parse(await readFile(path.join(from, 'endpoint.json'), 'utf8')) as object;
+      const changed = { ...config, name, ...(providers === undefined ? {} : { providers }) };
+      await writeFile(path.join(to, 'endpoint.json'), JSON.stringify(changed));
+    },
+    async registerWorker(name, { command = WORKER_COMMAND, idleTimeoutMs }) {
+      await put(await cloudsFile(root), `endpoints/${name}`, { command, idleTimeoutMs });
+    },
+    async deployModal() {
+      const { environment } = await cloudsFile(root);
+      const env = { ...process.env, ...environment, NO_COLOR: '1', FORCE_COLOR: undefined };
+      const cwd = path.join(repositoryRoot, 'apps/modal');
+      const modal = (args: readonly string[], more = {}) =>
+        promisify(execFile)(path.join(BIN, 'modal'), args, { cwd, env: { ...env, ...more } });
+      await modal(['secret', 'create', '--force', 'ryla-secrets', 'RYLA_API_TOKEN=a-token-of-tests']);
+      await modal(['deploy', 'comfyui_app.py'], { RYLA_ENDPOINT: 'photo-finish' });
+    },
     async fault(...specs) {
-      const text = await readFile(path.join(root, '.local-clouds/environment.json'), 'utf8');
-      const { runpod } = JSON.parse(text) as { runpod: { apiUrl: string } };
-      const url = `${runpod.apiUrl.replace(/\/v2$/, '')}/_local/faults`;
-      const response = await fetch(url, { method: 'PUT', body: JSON.stringify(specs) });
-      if (response.status !== 200) throw new Error(`The stand-in refused the faults: ${response.status}`);
+      await put(await cloudsFile(root), 'faults', specs);
     },
     async close() {
       await stopClouds();
@@ -110,12 +152,22 @@ export function saidOn(stream: NodeJS.ReadableStream | null, pattern: RegExp): P
   });
 }
 
+async function cloudsFile(root: string): Promise<CloudsFile> {
+  return JSON.parse(await readFile(path.join(root, '.local-clouds/environment.json'), 'utf8')) as CloudsFile;
+}
+
+/** Tells the RunPod stand-in something. */
+async function put({ runpod }: CloudsFile, route: string, body: unknown): Promise<void> {
+  const url = `${runpod.apiUrl.replace(/\/v2$/, '')}/_local/${route}`;
+  const response = await fetch(url, { method: 'PUT', body: JSON.stringify(body) });
+  if (response.status !== 200) throw new Error(`The stand-in refused ${route}: ${response.status}`);
+}
+
 /** Starts the local clouds, registers the endpoint's RunPod worker, and leaves the file that says so. */
 async function startRunpod(root: string): Promise<() => Promise<void>> {
-  const bin = path.join(repositoryRoot, '.venv/bin');
-  if (!existsSync(bin)) throw new Error('Run `npm run setup` first.');
+  if (!existsSync(BIN)) throw new Error('Run `npm run setup` first.');
   const state = path.join(root, '.local-clouds');
-  const clouds = spawn(path.join(bin, 'local-clouds'), ['--state-dir', state, '--until-eof', '--json'], {
+  const clouds = spawn(path.join(BIN, 'local-clouds'), ['--state-dir', state, '--until-eof', '--json'], {
     stdio: ['pipe', 'pipe', 'ignore'],
   });
   const closed = new Promise<void>((resolve) => clouds.once('close', () => resolve()));
@@ -130,12 +182,8 @@ async function startRunpod(root: string): Promise<() => Promise<void>> {
   });
   await mkdir(state, { recursive: true });
   await writeFile(path.join(state, 'environment.json'), line);
-  const { runpod } = JSON.parse(line) as { runpod: { apiUrl: string } };
-  const response = await fetch(`${runpod.apiUrl.replace(/\/v2$/, '')}/_local/endpoints/photo-finish`, {
-    method: 'PUT',
-    body: JSON.stringify({ command: [path.join(bin, 'python'), '-m', 'ryla_runpod'], idleTimeoutMs: 1_000 }),
-  });
-  if (response.status !== 200) throw new Error(`The stand-in refused the worker: ${response.status}`);
+  const worker = { command: WORKER_COMMAND, idleTimeoutMs: 1_000 };
+  await put(await cloudsFile(root), 'endpoints/photo-finish', worker);
   return async () => {
     clouds.stdin.end();
     await closed;

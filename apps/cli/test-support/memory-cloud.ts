@@ -12,17 +12,19 @@ export interface MemoryCloud extends Cloud {
   readonly broken: Set<string>;
   /** Endpoints whose deploy fails. */
   readonly refusing: Set<string>;
+  /** Endpoints of which it is recorded that their deployments work. */
+  readonly accepted: string[];
   /** Makes something live as somebody else would. */
-  put(endpoint: string, fingerprint: string | null): void;
+  put(endpoint: string, fingerprint: string | null, untried?: boolean): void;
 }
 
 /** Nothing is deployed on it. */
 export function memoryCloud(): MemoryCloud {
   const versions = new Map<string, LiveDeployment[]>();
   const historyOf = (endpoint: string): LiveDeployment[] => versions.get(endpoint) ?? [];
-  const add = (endpoint: string, fingerprint: string | null): LiveDeployment => {
+  const add = (endpoint: string, fingerprint: string | null, untried = false): LiveDeployment => {
     const history = historyOf(endpoint);
-    const made = { fingerprint, commit: null, version: `v${history.length + 1}` };
+    const made = { fingerprint, commit: null, version: `v${history.length + 1}`, untried };
     versions.set(endpoint, [...history, made]);
     return made;
   };
@@ -33,7 +35,8 @@ export function memoryCloud(): MemoryCloud {
     done: [],
     broken: new Set(),
     refusing: new Set(),
-    put: (endpoint, fingerprint) => void add(endpoint, fingerprint),
+    accepted: [],
+    put: (endpoint, fingerprint, untried = false) => void add(endpoint, fingerprint, untried),
     managed: () => Promise.resolve([...versions.keys()]),
     live: (endpoint) => Promise.resolve(historyOf(endpoint).at(-1) ?? null),
     drift: () => Promise.resolve([]),
@@ -48,6 +51,10 @@ export function memoryCloud(): MemoryCloud {
         version,
         url: `https://${config.name}.example`,
         adapter: () => memory(isBroken ? { outcome: { type: 'fail', error } } : {}),
+        accept: () => {
+          cloud.accepted.push(config.name);
+          return Promise.resolve();
+        },
         undo: () => {
           cloud.done.push(`undo ${config.name}`);
           if (before === null) versions.delete(config.name);

@@ -1,5 +1,5 @@
 /** Clones of the real workspace with a git history of their own, its Node packages and its Python environment at hand. */
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -21,6 +21,8 @@ const IDENTITY = [
   'commit.gpgsign=false',
 ];
 
+const PROGRAMS = { ryla: 'apps/cli/bin/ryla.js', nx: 'node_modules/nx/dist/bin/nx.js' } as const;
+
 /** A folder with an origin of which clones are made; everything is gone with it. */
 export class WorkspaceOrigin implements AsyncDisposable {
   readonly folder: string;
@@ -30,8 +32,12 @@ export class WorkspaceOrigin implements AsyncDisposable {
     this.folder = folder;
   }
 
-  /** One commit with the files that git knows or would take, as they are now. */
-  static async make(): Promise<WorkspaceOrigin> {
+  /**
+   * One commit with the files that git knows or would take, as they are now.
+   *
+   * @param endpoints the only ones that it shall have; all without it.
+   */
+  static async make(endpoints?: readonly string[]): Promise<WorkspaceOrigin> {
     const folder = await mkdtemp(path.join(tmpdir(), 'ryla-scenario-'));
     const root = path.join(folder, 'origin');
     const { stdout } = await exec('git', ['ls-files', '-co', '--exclude-standard', '-z'], {
@@ -40,7 +46,10 @@ export class WorkspaceOrigin implements AsyncDisposable {
     });
     for (const file of stdout.split('\0')) {
       const from = path.join(repositoryRoot, file);
-      if (file !== '' && existsSync(from)) await cp(from, path.join(root, file), { recursive: true });
+      const [, endpoint] = /^apps\/endpoints\/([^/]+)\//.exec(file) ?? [];
+      const isWanted = endpoints === undefined || endpoint === undefined || endpoints.includes(endpoint);
+      if (file !== '' && isWanted && existsSync(from))
+        await cp(from, path.join(root, file), { recursive: true });
     }
     await exec('git', ['init', '-q', '-b', 'main'], { cwd: root });
     await exec('git', ['add', '-A'], { cwd: root });
@@ -59,6 +68,12 @@ export class WorkspaceOrigin implements AsyncDisposable {
     // .gitignore means the folder, and this is a link.
     await writeFile(path.join(root, '.git/info/exclude'), '/.venv\n');
     return new WorkspaceClone(root);
+  }
+
+  /** Removes the clones that were made, which nothing may use any more. */
+  async removeClones(): Promise<void> {
+    for (const name of await readdir(this.folder))
+      if (name.startsWith('clone-')) await rm(path.join(this.folder, name), { recursive: true, force: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -111,37 +126,37 @@ export class WorkspaceClone {
 
   /** Runs the clone's own `ryla`. */
   ryla(...args: readonly string[]): Promise<Ended> {
-    return this.#run(process.execPath, [path.join(this.root, 'apps/cli/bin/ryla.js'), ...args]);
+    return ended(this.start('ryla', args));
   }
 
   /** Runs the clone's own Nx. */
   nx(...args: readonly string[]): Promise<Ended> {
-    return this.#run(process.execPath, [path.join(this.root, 'node_modules/nx/dist/bin/nx.js'), ...args]);
+    return ended(this.start('nx', args));
   }
 
-  #run(program: string, args: readonly string[]): Promise<Ended> {
+  /** Starts one of them; `detached` gives it a process group of its own, so that all of it can be killed. */
+  start(program: keyof typeof PROGRAMS, args: readonly string[], detached = false): ChildProcess {
     const outer = Object.entries(process.env).filter(
       ([name]) => !/^(?:NX|MODAL|RUNPOD|RYLA|VITEST)_|^(?:INIT_CWD|VITEST)$/.test(name),
     );
     // The environment has the workspace's own Python packages; the clone's come first.
     const sources = ['apps/modal/src', 'libs/worker/src'].map((folder) => path.join(this.root, folder));
-    return ended(
-      spawn(program, args, {
-        cwd: this.root,
-        stdio: ['ignore', 'pipe', 'pipe'],
-        env: {
-          ...Object.fromEntries(outer),
-          NX_DAEMON: 'false',
-          NX_ISOLATE_PLUGINS: 'false',
-          NX_WORKSPACE_ROOT_PATH: this.root,
-          NX_WORKSPACE_DATA_DIRECTORY: path.join(this.root, '.nx/workspace-data'),
-          NX_CACHE_DIRECTORY: path.join(this.root, '.nx/cache'),
-          PYTHONPATH: sources.join(path.delimiter),
-          NO_COLOR: '1',
-          FORCE_COLOR: undefined,
-        },
-      }),
-    );
+    return spawn(process.execPath, [path.join(this.root, PROGRAMS[program]), ...args], {
+      cwd: this.root,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached,
+      env: {
+        ...Object.fromEntries(outer),
+        NX_DAEMON: 'false',
+        NX_ISOLATE_PLUGINS: 'false',
+        NX_WORKSPACE_ROOT_PATH: this.root,
+        NX_WORKSPACE_DATA_DIRECTORY: path.join(this.root, '.nx/workspace-data'),
+        NX_CACHE_DIRECTORY: path.join(this.root, '.nx/cache'),
+        PYTHONPATH: sources.join(path.delimiter),
+        NO_COLOR: '1',
+        FORCE_COLOR: undefined,
+      },
+    });
   }
 }
 

@@ -1,7 +1,7 @@
 /** The repository that the workflows run for: the workspace as it is now, with a history of its own. */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, cp, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 
@@ -34,6 +34,7 @@ export class Origin implements Commits {
     }
     const origin = new Origin(root);
     await origin.#actLocally();
+    await origin.#asNewAccount();
     await exec('git', ['init', '-q', '-b', 'main'], { cwd: root });
     await origin.git('remote', 'add', 'origin', `https://github.com/${REPOSITORY}.git`);
     await origin.commit('The workspace');
@@ -47,6 +48,19 @@ export class Origin implements Commits {
       await writeFile(path.join(folder, file), text.replaceAll('--target cloud', '--target local'));
     }
     await chmod(path.join(this.root, '.ci/run'), 0o755);
+  }
+
+  /** Without what was imported: the RunPod of a run is that of a new account, which has none of these endpoints. */
+  async #asNewAccount(): Promise<void> {
+    const folder = path.join(this.root, 'apps/endpoints');
+    for (const name of await readdir(folder)) {
+      const file = path.join(folder, name, 'endpoint.json');
+      const text = await readFile(file, 'utf8');
+      const config = JSON.parse(text) as { providers: { runpod: { endpointId?: string } } };
+      if (config.providers.runpod.endpointId === undefined) continue;
+      config.providers.runpod = {};
+      await writeFile(file, `${JSON.stringify(config, undefined, 2)}\n`);
+    }
   }
 
   async git(...args: readonly string[]): Promise<string> {
@@ -63,6 +77,7 @@ export class Origin implements Commits {
     const before = await readFile(place, 'utf8').catch(() => '');
     const after = change(before);
     if (after === before) throw new Error(`${file} was not changed.`);
+    await mkdir(path.dirname(place), { recursive: true });
     await writeFile(place, after);
   }
 

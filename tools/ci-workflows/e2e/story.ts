@@ -1,9 +1,10 @@
 /** What the workflows must do, in order: each part builds on what those before it have deployed. */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
 import { type RunReport, type RunRequest, runWorkflow } from './act.ts';
+import { LocalAdvisories } from './local-advisories.ts';
 import type { LocalGitHub } from './local-github.ts';
 import { type Origin, REPOSITORY } from './origin.ts';
 import type { TestClouds } from './test-clouds.ts';
@@ -97,7 +98,11 @@ async function deployModal(world: World): Promise<void> {
     title: 'the first deploy ever',
     succeeds: true,
   });
-  assert.deepEqual(await clouds.modalApps('main'), ['ryla-flux-schnell', 'ryla-photo-finish']);
+  assert.deepEqual(await clouds.modalApps('main'), [
+    'ryla-flux-schnell',
+    'ryla-photo-finish',
+    'ryla-z-image-turbo',
+  ]);
   assert.match(first.summary, /\| `photo-finish` \| modal \| ✅ deployed v1/);
 
   await origin.edit('apps/endpoints/photo-finish/README.md', (text) => `${text}\nMore words.\n`);
@@ -144,20 +149,27 @@ async function deployRunpod(world: World): Promise<void> {
   });
   assert.match(first.summary, /`photo-finish` \| runpod \| ✅ deployed/);
   const images = await clouds.runpodImages();
-  assert.deepEqual(Object.keys(images).sort(), ['ryla-flux-schnell', 'ryla-photo-finish']);
+  assert.deepEqual(Object.keys(images).sort(), [
+    'ryla-flux-schnell',
+    'ryla-photo-finish',
+    'ryla-z-image-turbo',
+  ]);
   const built = (await readFile(path.join(folder, 'registry.txt'), 'utf8')).trim().split('\n');
-  // Both endpoints ask for the same, so that one image is enough.
-  assert.equal(built.length, 1);
-  const [, digest = '', buildArgs] = built[0]?.split(' ') ?? [];
-  assert.match(buildArgs ?? '', /^COMFYUI_VERSION=\d/);
-  for (const image of Object.values(images)) assert.ok(image.endsWith(`@${digest}`), image);
+  // Endpoints with one version of ComfyUI ask for the same, so that one image is enough for them.
+  assert.equal(built.length, 2);
+  const own = built.find((line) => line.includes('ENDPOINT=z-image-turbo'));
+  const shared = built.find((line) => line !== own);
+  for (const [name, image] of Object.entries(images)) {
+    const [, digest = ''] = (name === 'ryla-z-image-turbo' ? own : shared)?.split(' ') ?? [];
+    assert.ok(digest !== '' && image.endsWith(`@${digest}`), image);
+  }
 
   await origin.edit(ENDPOINT, (text) => text.replace('"maxContainers": 2', '"maxContainers": 3'));
   await origin.commit('Scaling only');
   const scaled = await run(world, push('deploy-runpod'), { title: 'scaling only', succeeds: true });
   assert.match(scaled.summary, /`photo-finish` \| runpod \| ✅ deployed/);
   // The image is there already: it is neither built nor pushed again.
-  assert.equal((await readFile(path.join(folder, 'registry.txt'), 'utf8')).trim().split('\n').length, 1);
+  assert.equal((await readFile(path.join(folder, 'registry.txt'), 'utf8')).trim().split('\n').length, 2);
 
   await origin.edit(ENDPOINT, (text) =>
     text.replace(
@@ -169,13 +181,15 @@ async function deployRunpod(world: World): Promise<void> {
     text.replace('"maxContainers": 2', '"maxContainers": 4'),
   );
   await origin.commit('One image cannot be built');
+  await writeFile(path.join(folder, 'unbuildable.txt'), 'ENDPOINT=photo-finish\n');
   const half = await run(world, push('deploy-runpod'), {
     title: 'one image cannot be built',
     succeeds: false,
   });
-  assert.match(half.log, /photo-finish asks for image\.systemPackages/);
+  assert.match(half.log, /ENDPOINT=photo-finish cannot be built/);
   assert.match(half.summary, /`photo-finish` \| runpod \| ⚠️ refused/);
   assert.match(half.summary, /`flux-schnell` \| runpod \| ✅ deployed/);
+  await rm(path.join(folder, 'unbuildable.txt'));
   await origin.git('revert', '--no-edit', 'HEAD');
 }
 
@@ -265,6 +279,117 @@ async function release(world: World): Promise<void> {
     'package-lock.json',
   ])
     assert.ok(diff.includes(`+++ b/${file}`), `${file} changes`);
+  await publish(world);
+}
+
+/** With the changesets used up and without a token: what npm would get is checked, and versions are tagged. */
+async function publish(world: World): Promise<void> {
+  const { origin, folder } = world;
+  await origin.git('rm', '-q', '--', '.changeset/*.md');
+  await origin.edit('.changeset/README.md', () => '# Changesets\n');
+  await origin.commit('New version');
+  const tagged = await run(world, push('release'), {
+    title: 'a version without a token is tagged',
+    succeeds: true,
+  });
+  assert.match(tagged.log, /@ryla\/nx-comfyui: made and validated an endpoint/);
+  const said = await readFile(path.join(folder, 'published.txt'), 'utf8');
+  assert.match(said, /NPM_TOKEN is not set/);
+  const tags = await readFile(path.join(folder, 'published.ndjson'), 'utf8');
+  for (const name of ['business', 'migration', 'runpod-management', 'workflow', 'nx-comfyui'])
+    assert.match(tags, new RegExp(`"git-tag".*"@ryla/${name}@|"@ryla/${name}@.*"git-tag"`));
+}
+
+/** A pull request that adds one small project, with a changeset. */
+async function smallChange(origin: Origin, branch: string): Promise<void> {
+  await origin.git('switch', '-q', '-c', branch, 'main');
+  await origin.edit('tools/small/project.json', () => smallProject('echo small was tested'));
+  await origin.edit(
+    '.changeset/words-of-a-test.md',
+    () => "---\n'@ryla/workflow': patch\n---\n\nMore words.\n",
+  );
+  await origin.commit('A small project');
+}
+
+function smallProject(test: string): string {
+  const project = {
+    name: 'small',
+    $schema: '../../node_modules/nx/schemas/project-schema.json',
+    targets: { test: { command: test } },
+  };
+  return `${JSON.stringify(project, null, 2)}\n`;
+}
+
+/** Every job of ci.yml, for a pull request and for a push. */
+async function ci(world: World): Promise<void> {
+  const { origin } = world;
+  await smallChange(origin, 'small');
+  const request = async (): Promise<RunRequest> => ({
+    workflow: 'ci',
+    event: 'pull_request',
+    payload: await pullRequest(origin, 'opened', 8),
+  });
+  const good = await run(world, await request(), { title: 'a pull request', succeeds: true });
+  for (const said of [
+    /All matched files use Prettier code style/,
+    /small was tested/,
+    /publint and are-the-types-wrong/,
+    /made and validated an endpoint in an empty workspace/,
+    /zizmor: nothing found/,
+  ])
+    assert.match(good.log, said);
+
+  await origin.edit('tools/small/project.json', () => smallProject('echo small is broken && false'));
+  await origin.commit('Broken');
+  const bad = await run(world, await request(), {
+    title: 'a pull request that is not ready',
+    succeeds: false,
+  });
+  assert.match(bad.log, /small is broken/);
+  for (const job of ['affected', 'required'])
+    assert.match(bad.log, new RegExp(`\\[ci/${job} *\\].*Job failed`));
+
+  await origin.git('switch', '-q', 'main');
+  // All of .ci/run is what its caller runs; here, that it is called, and that its end is the job's.
+  for (const [said, succeeds] of [
+    ['1 passed, 0 failed', true],
+    ['0 passed, 1 failed', false],
+  ] as const) {
+    await origin.edit(
+      '.ci/run',
+      () => `#!/bin/sh\necho 'instead of everything: ${said}'\n${succeeds ? 'true' : 'false'}\n`,
+    );
+    await origin.commit('A short .ci/run');
+    const report = await run(
+      world,
+      { ...push('ci'), job: 'everything' },
+      { title: `main: ${said}`, succeeds },
+    );
+    assert.ok(report.log.includes(`instead of everything: ${said}`));
+  }
+}
+
+async function security(world: World): Promise<void> {
+  const { origin } = world;
+  await using advisories = await LocalAdvisories.start();
+  const job = (name: string): RunRequest => ({ ...push('security'), job: name, env: advisories.env });
+  await run(world, job('dependencies'), { title: 'dependencies without advisories', succeeds: true });
+  assert.ok(advisories.asked.npm.has('undici') && advisories.asked.python.has('modal'), 'both were asked');
+  advisories.vulnerable = 'modal';
+  const found = await run(world, job('dependencies'), { title: 'one with an advisory', succeeds: false });
+  assert.match(found.log, /PYSEC-2026-1/);
+
+  await run(world, job('secrets'), { title: 'no secret in the history', succeeds: true });
+  // Made here, so that no scanner finds it in this file.
+  const key = `ghp_${'aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3fG5'.slice(0, 36)}`;
+  await origin.edit('docs/notes.txt', () => `token = "${key}"\n`);
+  await origin.commit('A secret');
+  await origin.git('rm', '-q', 'docs/notes.txt');
+  await origin.commit('The secret taken out again');
+  const leaked = await run(world, job('secrets'), { title: 'a secret in the history', succeeds: false });
+  assert.match(leaked.log, /leaks found: 1/);
+  assert.ok(!leaked.log.includes(key), 'it is not printed');
+  await origin.git('reset', '-q', '--hard', 'HEAD~2');
 }
 
 /** The whole story. */
@@ -275,5 +400,7 @@ export const STORY: readonly Part[] = [
   { name: 'drift', play: drift },
   { name: 'preview', play: preview },
   { name: 'plan', play: plan },
+  { name: 'ci', play: ci },
+  { name: 'security', play: security },
   { name: 'release', play: release },
 ];

@@ -36,7 +36,7 @@ export async function startTestClouds(folder: string): Promise<TestClouds> {
   await clouds.createApiSecret();
   const endpoints = path.join(WORKSPACE_ROOT, 'apps/endpoints');
   for (const name of listEndpoints(endpoints))
-    await clouds.placeSimulatedModels(loadEndpoint(path.join(endpoints, name)).config);
+    await clouds.placeSimulatedModels(loadEndpoint(path.join(endpoints, name)));
   const file = path.join(folder, LOCAL_CLOUDS_FILE);
   await mkdir(path.dirname(file), { recursive: true });
   await writeFile(file, JSON.stringify(clouds.description));

@@ -1,9 +1,10 @@
 /**
  * `npm run test:packages [-- <package>…]`: what npm would get of each published package. publint and are-the-types-wrong look at the packed
- * files; then all of them are installed into an empty project, and every entry is imported. Needs `npm run build` before.
+ * files; then all of them are installed into an empty project, and every entry is imported; the Nx plugin makes and checks an
+ * endpoint in an empty Nx workspace. Needs `npm run build` before.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
@@ -11,6 +12,9 @@ import process from 'node:process';
 import { nodeTool, WORKSPACE_ROOT } from './pinned-tools.ts';
 import { type PublishablePackage, publishablePackages } from './publishable-packages.ts';
 import { runStep } from './step-output.ts';
+
+/** The Nx plugin among them. */
+const PLUGIN = '@ryla/nx-comfyui';
 
 function pack(each: PublishablePackage, folder: string): string {
   const place = path.join(folder, path.basename(each.folder));
@@ -66,6 +70,45 @@ function importAll(
   });
 }
 
+/** A workspace of somebody else, with the packages from npm: an endpoint of a workflow file, seen by Nx and valid. */
+function useInWorkspace(tarballs: readonly string[], folder: string): void {
+  const root = path.join(folder, 'stranger');
+  mkdirSync(root);
+  const write = (file: string, content: unknown): void =>
+    writeFileSync(path.join(root, file), JSON.stringify(content));
+  write('package.json', { name: 'stranger', private: true, type: 'module' });
+  write('nx.json', { plugins: [`${PLUGIN}/plugin`], analytics: false });
+  write('flow.json', {
+    1: { class_type: 'EmptyImage', inputs: { width: 64, height: 64, batch_size: 1, color: 0 } },
+    2: { class_type: 'SaveImage', inputs: { images: ['1', 0], filename_prefix: 'flow' } },
+  });
+  const { devDependencies } = JSON.parse(readFileSync(path.join(WORKSPACE_ROOT, 'package.json'), 'utf8')) as {
+    readonly devDependencies: Readonly<Record<string, string>>;
+  };
+  const install = ['install', '--silent', '--ignore-scripts', '--no-audit', '--no-fund', ...tarballs];
+  execFileSync('npm', [...install, `nx@${devDependencies['nx'] ?? ''}`], {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const outer = Object.entries(process.env).filter(([name]) => !/^(?:NX|npm)_|^INIT_CWD$/.test(name));
+  const nx = (...args: readonly string[]): string =>
+    execFileSync(process.execPath, [path.join(root, 'node_modules/nx/dist/bin/nx.js'), ...args], {
+      cwd: root,
+      encoding: 'utf8',
+      env: { ...Object.fromEntries(outer), NX_DAEMON: 'false', NX_WORKSPACE_ROOT_PATH: root },
+    });
+  nx('g', `${PLUGIN}:endpoint`, 'poster', '--workflow=flow.json', '--no-interactive');
+  const projects: unknown = JSON.parse(nx('show', 'projects', '--json'));
+  if (!Array.isArray(projects) || !projects.includes('poster')) throw new Error('Nx sees no project poster.');
+  const said = nx('run', 'poster:validate', '--outputStyle=static');
+  if (!said.includes('poster: valid')) throw new Error(`The new endpoint is not valid:\n${said}`);
+  const document: unknown = JSON.parse(
+    readFileSync(path.join(root, 'apps/endpoints/poster/openapi.json'), 'utf8'),
+  );
+  if (typeof document !== 'object') throw new Error('The new endpoint has no OpenAPI document.');
+  console.log(`${PLUGIN}: made and validated an endpoint in an empty workspace`);
+}
+
 await runStep(() => {
   const folder = mkdtempSync(path.join(tmpdir(), 'packages-'));
   try {
@@ -82,6 +125,7 @@ await runStep(() => {
     });
     if (problems.length > 0) throw new Error(problems.join('\n'));
     importAll(packages, tarballs, folder);
+    if (packages.some(({ name }) => name === PLUGIN)) useInWorkspace(tarballs, folder);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -1,6 +1,6 @@
 /**
  * `npm run release:publish`: publishes what npm does not have yet, and tags it; without NPM_TOKEN it only tags. The action
- * that runs it pushes the tags that changesets prints.
+ * that runs it pushes the tags that changesets writes into the file CHANGESETS_OUTPUT.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -30,7 +30,7 @@ if (process.argv[1] === path.resolve(import.meta.filename)) {
         writeFileSync(file, withRepository(readFileSync(file, 'utf8'), `${server}/${repository}`, folder));
       }
     }
-    const { status } = spawnSync('npx', ['--no', 'changeset', token === '' ? 'tag' : 'publish'], {
+    const { status } = spawnSync('npx', ['--no', 'changeset', token === '' ? 'git-tag' : 'publish'], {
       cwd: WORKSPACE_ROOT,
       // The token reaches npm by its environment, never by a file.
       env: {

@@ -12,7 +12,15 @@ import { z } from 'zod';
 import { runStep, setOutput } from './step-output.ts';
 
 /** What every image holds besides what endpoint.json asks for; their contents are part of its name. */
-const SOURCES = ['apps/runpod/Dockerfile', 'apps/runpod/pyproject.toml', 'apps/runpod/src', 'libs/worker'];
+const SOURCES = [
+  'apps/runpod/Dockerfile',
+  'apps/runpod/image',
+  'apps/runpod/pyproject.toml',
+  'apps/runpod/src',
+  'apps/modal/src/ryla_modal/requirements_lock.py',
+  'apps/modal/src/ryla_modal/settings.py',
+  'libs/worker',
+];
 
 /** An image to build, for one or more endpoints. */
 export interface NeededImage {
@@ -25,8 +33,6 @@ export interface NeededImage {
   /** Lines of `NAME=value` for the Dockerfile. */
   readonly buildArgs: string;
   readonly endpoints: readonly string[];
-  /** Why it cannot be built; empty where it can. */
-  readonly problem: string;
 }
 
 /** The parts of a plan that say which endpoints are deployed. */
@@ -44,38 +50,31 @@ export function endpointsToBuild(document: z.infer<typeof plan>): string[] {
 /**
  * The images of endpoints. Endpoints that ask for the same share one.
  *
- * @param sources what {@link SOURCES} hold, in any form that changes with them.
+ * @param sourcesOf what {@link SOURCES} and the locked requirements of an endpoint hold, in any form that changes with them.
  * @param repository registry and name, in lower case.
  */
 export function neededImages(
   configs: readonly EndpointConfig[],
-  sources: string,
+  sourcesOf: (config: EndpointConfig) => string,
   repository: string,
 ): NeededImage[] {
   const images = new Map<string, NeededImage>();
   for (const config of configs) {
-    const buildArgs = `COMFYUI_VERSION=${config.comfyui.version}`;
-    const problem = cannotBuild(config);
-    // What cannot be built is shared with nobody, so that it stops nobody else.
+    const { comfyui, customNodes, image } = config;
     const key = createHash('sha256')
-      .update(JSON.stringify([sources, buildArgs, problem === '' ? '' : config.name]))
+      .update(JSON.stringify([sourcesOf(config), comfyui, customNodes, image]))
       .digest('hex')
       .slice(0, 20);
-    const endpoints = [...(images.get(key)?.endpoints ?? []), config.name];
-    const cache = `${repository}:cache-${config.comfyui.version}`;
-    images.set(key, { key, name: `${repository}:${key}`, cache, buildArgs, endpoints, problem });
+    const first = images.get(key);
+    images.set(key, {
+      key,
+      name: `${repository}:${key}`,
+      cache: `${repository}:cache-${comfyui.version}`,
+      buildArgs: first?.buildArgs ?? `ENDPOINT=${config.name}`,
+      endpoints: [...(first?.endpoints ?? []), config.name],
+    });
   }
   return [...images.values()];
-}
-
-/** An image without what its workflow needs would be deployed, and fail with its first job. */
-function cannotBuild({ name, customNodes, image }: EndpointConfig): string {
-  const asked = [
-    ...(customNodes.length === 0 ? [] : ['customNodes']),
-    ...(image.systemPackages.length === 0 ? [] : ['image.systemPackages']),
-  ];
-  if (asked.length === 0) return '';
-  return `${name} asks for ${asked.join(' and ')}, which apps/runpod/Dockerfile does not install yet. Build its image by hand and deploy it with --image ${name}=<registry/name@sha256:…>, or take runpod out of its providers.`;
 }
 
 /** Images by endpoint, from the files that the builds left: `{"photo-finish": "registry/name@sha256:…"}` each. */
@@ -85,8 +84,12 @@ export function joinImages(texts: readonly string[]): Record<string, string> {
   return Object.fromEntries(images.flatMap((each) => Object.entries(each)));
 }
 
-function sourcesAt(root: string): string {
-  return execFileSync('git', ['ls-tree', '-r', 'HEAD', '--', ...SOURCES], { cwd: root, encoding: 'utf8' });
+/** Contents by git, without the endpoint's own name: equal requirements of two endpoints are one image. */
+function sourcesAt(root: string, { name, comfyui }: EndpointConfig): string {
+  const folder = `apps/endpoints/${name}/`;
+  const locks = [`${folder}requirements`, `apps/modal/requirements/${comfyui.version}`];
+  const args = ['ls-tree', '-r', 'HEAD', '--', ...SOURCES, ...locks];
+  return execFileSync('git', args, { cwd: root, encoding: 'utf8' }).replaceAll(folder, '');
 }
 
 function writeNeeded(file: string): void {
@@ -95,7 +98,7 @@ function writeNeeded(file: string): void {
     `ghcr.io/${process.env['GITHUB_REPOSITORY'] ?? 'local/workspace'}/ryla-runpod`.toLowerCase();
   const names = endpointsToBuild(plan.parse(JSON.parse(readFileSync(file, 'utf8'))));
   const configs = names.map((name) => loadEndpoint(path.join(root, 'apps/endpoints', name)).config);
-  const images = neededImages(configs, sourcesAt(root), repository);
+  const images = neededImages(configs, (config) => sourcesAt(root, config), repository);
   for (const { name, endpoints } of images) console.log(`${name} for ${endpoints.join(', ')}`);
   setOutput('images', JSON.stringify(images));
 }

@@ -1,8 +1,12 @@
 import path from 'node:path';
 import process from 'node:process';
 
-/** Root of the workspace that these programs belong to. */
-export const WORKSPACE_ROOT = path.resolve(import.meta.dirname, '../../..');
+import { IS_INSTALLED } from './installation.ts';
+
+/** Root of the workspace that these programs belong to; where they were installed from npm, the one that Nx starts them in. */
+export const WORKSPACE_ROOT = IS_INSTALLED
+  ? (process.env['NX_WORKSPACE_ROOT'] ?? process.cwd())
+  : path.resolve(import.meta.dirname, '../../..');
 
 /** Folder with `.local-clouds/environment.json`: the workspace, unless a test has clouds of its own elsewhere. */
 export const LOCAL_CLOUDS_ROOT = process.env['RYLA_LOCAL_CLOUDS_ROOT'] ?? WORKSPACE_ROOT;

@@ -2,9 +2,16 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
-import type { CreateNodes, CreateNodesContext, CreateNodesResultArray } from '@nx/devkit';
+import type {
+  CreateNodes,
+  CreateNodesContext,
+  CreateNodesResultArray,
+  ProjectConfiguration,
+} from '@nx/devkit';
 
-import { endpointProject, readOutline } from './endpoint-project.ts';
+import { type EndpointOutline, endpointProject, readOutline } from './endpoint-project.ts';
+import { IS_INSTALLED } from './installation.ts';
+import { installedProject } from './installed-project.ts';
 
 /** Name under which Nx reports this plugin. */
 export const name = '@ryla/nx-comfyui';
@@ -20,8 +27,17 @@ function inferProjects(
   return files.map((file) => {
     const root = path.posix.dirname(file);
     const outline = readOutline(textOf(path.join(context.workspaceRoot, file)));
-    return [file, { projects: { [root]: endpointProject(root, outline) } }];
+    return [file, { projects: { [root]: projectOf(root, outline, context.workspaceRoot) } }];
   });
+}
+
+function projectOf(root: string, outline: EndpointOutline, workspaceRoot: string): ProjectConfiguration {
+  if (!IS_INSTALLED) return endpointProject(root, outline);
+  const programs = path
+    .relative(workspaceRoot, import.meta.dirname)
+    .split(path.sep)
+    .join('/');
+  return installedProject(root, outline, programs);
 }
 
 /** One project per endpoint.json. A bad one is a project too, whose `validate` fails. */

@@ -35,15 +35,13 @@ export function chooseBackend({ backend, target, config, workspaceRoot, env }: B
   };
 }
 
-function describe(
-  resolved: ResolvedConfig,
-  backend: RunBackend,
-  { name, providers }: EndpointConfig,
-): string {
-  const { endpointId = name } = providers.runpod;
+function describe(resolved: ResolvedConfig, backend: RunBackend, config: EndpointConfig): string {
+  const { endpointId = config.name } = config.providers.runpod;
   if (resolved.target === 'cloud')
-    return backend === 'runpod' ? `RunPod (endpoint ${endpointId})` : `Modal (${gatewayUrl(resolved, name)})`;
+    return backend === 'runpod'
+      ? `RunPod (endpoint ${endpointId})`
+      : `Modal (${gatewayUrl(resolved, config)})`;
   return backend === 'runpod'
     ? `local clouds (RunPod endpoint ${endpointId} at ${readLocalClouds(resolved.root).runpod.apiUrl})`
-    : `local clouds (Modal at ${gatewayUrl(resolved, name)})`;
+    : `local clouds (Modal at ${gatewayUrl(resolved, config)})`;
 }

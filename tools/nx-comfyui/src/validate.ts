@@ -2,7 +2,7 @@
 import path from 'node:path';
 import process from 'node:process';
 
-import { loadEndpoint } from '@ryla/workflow/node';
+import { loadEndpoint, unpinnedModelsNote } from '@ryla/workflow/node';
 
 import { endpointDirectory, runProgram } from './command-line.ts';
 
@@ -10,7 +10,8 @@ await runProgram(() => {
   const directory = endpointDirectory(process.argv.slice(2));
   const name = path.basename(directory);
   try {
-    const { config, workflow } = loadEndpoint(directory);
+    const endpoint = loadEndpoint(directory);
+    const { config, workflow } = endpoint;
     const counts = [
       `${Object.keys(workflow).length} nodes`,
       `${Object.keys(config.inputs).length} inputs`,
@@ -18,6 +19,7 @@ await runProgram(() => {
       `${config.models.length} models`,
     ];
     console.log(`${name}: valid (${counts.join(', ')})`);
+    for (const line of unpinnedModelsNote(endpoint)) console.log(line);
   } catch (cause) {
     throw new Error(
       `Endpoint ${name} is not valid. Mend the file that is named and run \`npx nx validate ${name}\` again.`,

@@ -11,7 +11,7 @@ import { z } from 'zod';
 
 import { WORKSPACE_ROOT } from './command-line.ts';
 
-const ENDPOINTS = ['flux-schnell', 'photo-finish'];
+const ENDPOINTS = ['flux-schnell', 'photo-finish', 'z-image-turbo'];
 const APPS = ['modal', 'runpod'];
 /** DESIGN's arrows by kind; endpoints reach apps by the two implied edges alone. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
@@ -28,9 +28,10 @@ const NAMED: Readonly<Record<string, readonly string[]>> = {
   worker: [],
   modal: ['worker'],
   runpod: ['worker'],
-  cli: ['business', 'runpod-management', 'workflow'],
+  cli: ['business', 'migration', 'runpod-management', 'workflow'],
   'flux-schnell': ['modal', 'runpod', 'workflow'],
   'photo-finish': ['modal', 'runpod', 'workflow'],
+  'z-image-turbo': ['modal', 'runpod', 'workflow'],
 };
 
 const graphFile = z.object({

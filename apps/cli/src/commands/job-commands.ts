@@ -11,35 +11,23 @@ import {
   type JobReference,
   type JobStore,
 } from '@ryla/business';
-import {
-  backendName,
-  describeTarget,
-  openStore,
-  PROVIDERS,
-  type Provider,
-  type Target,
-} from '@ryla/business/config';
+import { type BackendKind, BACKENDS, backendName, describeTarget, openStore } from '@ryla/business/config';
 import { type EndpointDefinition, type InputValue, parseInputText, WorkflowError } from '@ryla/workflow';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
 import { EXIT, UsageError } from '../exit-codes.ts';
 import { freeName } from '../free-name.ts';
 import { moment, wholeNumber } from '../option-values.ts';
-import { createOutput, dollars, duration, type Output, table } from '../output.ts';
+import { createOutput, dollars, duration, metricsText, type Output, table } from '../output.ts';
 import { showProgress } from '../progress.ts';
 import { recordDocument, recordText, serviceFor, storedJob } from '../stored-job.ts';
 import { refuseUnusable } from '../usable-deployment.ts';
 import { findWorkspace, type Workspace } from '../workspace.ts';
-
-/** Options that every command has. */
-export interface CommonOptions {
-  readonly target: Target;
-  readonly json?: boolean;
-}
+import { common, type CommonOptions } from './common-options.ts';
 
 interface RunOptions extends CommonOptions {
   readonly input: Readonly<Record<string, string>>;
-  readonly backend?: Provider;
+  readonly backend?: BackendKind;
   readonly out: string;
   readonly id?: string;
 }
@@ -59,7 +47,7 @@ export function addJobCommands(program: Command): void {
         const inputs = inputsOf(definition, options);
         const opened = await workspace.open();
         await using jobs = opened.service;
-        refuseUnusable(workspace, opened, endpoint, options.backend);
+        refuseUnusable(opened, endpoint, options.backend);
         const handle = await submitJob(jobs, definition, inputs, submitOptions(options, endpoint));
         output.result({ jobId: handle.id, backend: handle.backend }, handle.id);
       }),
@@ -234,7 +222,7 @@ async function list(workspace: Workspace, output: Output, options: JobsOptions):
 
 /** A backend is one endpoint's deployment; a provider says which only together with the endpoint. */
 function backendFilter({ backend, endpoint }: JobsOptions): string | undefined {
-  const provider = PROVIDERS.find((each) => each === backend);
+  const provider = BACKENDS.find((each) => each === backend);
   if (provider === undefined) return backend;
   if (endpoint !== undefined) return backendName(provider, endpoint);
   throw new UsageError(`--backend ${provider} needs --endpoint, or write it as ${provider}:<endpoint>.`);
@@ -265,7 +253,7 @@ async function run(name: string, options: RunOptions): Promise<void> {
     const inputs = inputsOf(definition, options);
     const opened = await workspace.open();
     await using jobs = opened.service;
-    refuseUnusable(workspace, opened, name, options.backend);
+    refuseUnusable(opened, name, options.backend);
     const stop = new AbortController();
     let interruptions = 0;
     const interrupt = (): void => {
@@ -315,11 +303,22 @@ async function follow(job: JobReference, output: Output, out: string | undefined
   if (out !== undefined) {
     for (const made of result.outputs) files.push(await made.save(freeName(path.resolve(out), made.name)));
   }
-  const { jobId, backend, attempts, timings, cost, warnings } = result;
-  const document = { jobId, backend, status: 'succeeded', attempts, outputs: files, timings, cost, warnings };
+  const { jobId, backend, attempts, timings, metrics, cost, warnings } = result;
+  const document = {
+    jobId,
+    backend,
+    status: 'succeeded',
+    attempts,
+    outputs: files,
+    timings,
+    metrics: metrics ?? null,
+    cost,
+    warnings,
+  };
   const lines = [
     ...files.map((file) => path.relative(process.cwd(), file)),
     `${duration(timings.totalMs)} in all: queue ${duration(timings.queueMs)}, cold start ${duration(timings.coldStartMs)}, execution ${duration(timings.executionMs)}; cost ${dollars(cost?.usd)}`,
+    ...(metrics === undefined ? [] : [metricsText(metrics) ?? '']),
     ...warnings.map((warning) => `Warning: ${warning}`),
   ];
   output.result(document, lines.join('\n'));
@@ -356,13 +355,6 @@ export async function inWorkspace(
   await body(workspace, output);
 }
 
-/** Adds the options that every command has. */
-export function common(command: Command): Command {
-  return command
-    .addOption(new Option('--target <target>', 'where to act').choices(['local', 'cloud']).default('local'))
-    .option('--json', 'one JSON document on stdout and nothing else');
-}
-
 function withInputs(command: Command): Command {
   return common(command)
     .option(
@@ -372,7 +364,7 @@ function withInputs(command: Command): Command {
       {},
     )
     .addOption(
-      new Option('-b, --backend <provider>', 'only there; without it the routes decide').choices(PROVIDERS),
+      new Option('-b, --backend <provider>', 'only there; without it the routes decide').choices(BACKENDS),
     )
     .option('--id <uuid>', "the job's id; the same id is the same job");
 }

@@ -96,6 +96,9 @@ async function deploy(
   );
 }
 
+/** The deployment is good, and stays: the next deploy tries it once more. */
+const NOT_RECORDED = 'that it was tried could not be recorded: ';
+
 async function tried(
   deployed: Deployed,
   { error: why, ...smoke }: SmokeResult,
@@ -103,7 +106,10 @@ async function tried(
   endpoint: string,
 ): Promise<Outcome> {
   const about = { version: deployed.version, url: deployed.url, smoke };
-  if (smoke.status === 'succeeded') return { ...about, result: 'deployed' };
+  if (smoke.status === 'succeeded') {
+    await deployed.accept().catch((error: unknown) => onStep(endpoint, NOT_RECORDED + messageOf(error)));
+    return { ...about, result: 'deployed' };
+  }
   const failure = signal.aborted
     ? 'It was interrupted before it was tried.'
     : `Its smoke job failed: ${why ?? ''}`;

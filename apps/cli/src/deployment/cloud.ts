@@ -13,6 +13,8 @@ export interface LiveDeployment {
   readonly commit: string | null;
   /** As the cloud names it, such as `v3`; changes with every deployment. */
   readonly version: string | null;
+  /** Whether the run that deployed it ended before its small job did. */
+  readonly untried?: boolean;
 }
 
 /** What a deployment is made of. */
@@ -30,6 +32,8 @@ export interface Deployed {
   readonly url: string | null;
   /** How jobs reach it. */
   readonly adapter: () => Adapter;
+  /** Records that its small job succeeded. */
+  readonly accept: () => Promise<void>;
   /** Undoes it: the version before is live again, or nothing where nothing was. Says which. */
   readonly undo: () => Promise<string>;
 }

@@ -57,6 +57,7 @@ describe('deploy', () => {
       cloud,
       commit: null,
       parallel: 2,
+      smoke: true,
       inspect: (_root, { endpoints, range }) =>
         Promise.resolve({
           affected: range === null ? null : affected,
@@ -133,6 +134,19 @@ describe('deploy', () => {
     expect(await cloud.live('placard')).toBeNull();
     expect(await cloud.live('poster')).toMatchObject({ fingerprint: '99999' });
     expect(actions(await plan())).toMatchObject({ placard: 'create', poster: 'update' });
+  });
+
+  it('tries once more what was deployed by a run that was cut off, and records what was tried', async () => {
+    cloud.put('poster', '11111', true);
+    const [planned] = await plan({ kind: 'named', names: ['poster'] });
+    expect(planned?.entry).toMatchObject({ action: 'update', reasons: [{ input: 'smoke job' }] });
+    expect(results(await apply(await plan()))).toEqual({ placard: 'deployed', poster: 'deployed' });
+    expect(cloud.accepted.toSorted()).toEqual(['placard', 'poster']);
+    cloud.broken.add('poster');
+    nx['poster'] = '22222';
+    await apply(await plan());
+    await apply(await plan(), { smoke: false });
+    expect(cloud.accepted).toHaveLength(2);
   });
 
   it('fails for one that cannot be deployed or read, and deploys the others', async () => {

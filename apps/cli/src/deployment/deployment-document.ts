@@ -48,6 +48,7 @@ export interface DeployEntry extends PlanEntry {
 /** Where and between which commits. */
 export interface Scope {
   readonly target: Target;
+  readonly provider: Provider;
   readonly environment: string;
   readonly base: string | null;
   readonly head: string | null;

@@ -5,6 +5,7 @@ import { documentMarkdown, documentText, driftMarkdown, driftText } from './depl
 
 const scope = {
   target: 'cloud',
+  provider: 'modal',
   environment: 'prod',
   base: 'a'.repeat(40),
   head: 'b'.repeat(40),
@@ -47,7 +48,7 @@ describe('what is said of a deployment', () => {
     ]);
     expect(document.summary).toEqual({ update: 2, undeploy: 1 });
     const text = documentText(document);
-    expect(text).toContain('prod, aaaaaaa..bbbbbbb: 2 to update, 1 to undeploy');
+    expect(text).toContain('Modal prod, aaaaaaa..bbbbbbb: 2 to update, 1 to undeploy');
     expect(text).toContain(
       '~ poster (modal, live v3): to update\n    libs/worker/src/comfy_worker/job.py: differs',
     );
@@ -65,7 +66,7 @@ describe('what is said of a deployment', () => {
         }),
       ]),
     );
-    expect(markdown).toContain('### Deploy: prod (cloud)');
+    expect(markdown).toContain('### Deploy: Modal, environment prod (real account)');
     expect(markdown).toContain(
       '| `poster` | modal | ✅ deployed v4 in 31.50 s, smoke job 4.00 s | v3 (a4cab58) |',
     );
@@ -87,7 +88,7 @@ describe('what is said of a deployment', () => {
 
   it('is nothing where nothing is affected or has drifted', () => {
     const none = documentOf(scope, []);
-    expect(documentText(none)).toBe('prod, aaaaaaa..bbbbbbb: nothing to do');
+    expect(documentText(none)).toBe('Modal prod, aaaaaaa..bbbbbbb: nothing to do');
     expect(documentMarkdown(none)).toContain('No endpoint is affected.');
     expect(driftText(documentOf(scope, [entry('poster', { action: 'unchanged' })]))).toContain(
       'is what bbbbbbb says',

@@ -1,4 +1,6 @@
 /** A plan, a deploy or a drift for people: on a terminal, in a job summary, in an issue. */
+import type { Provider, Target } from '@ryla/business/config';
+
 import { duration, table } from '../output.ts';
 import {
   type DeployEntry,
@@ -30,12 +32,16 @@ const WORDS: Readonly<Record<PlanEntry['action'], string>> = {
 /** Actions as a summary counts them; results are their own words. */
 const COUNTED: Readonly<Record<string, string>> = WORDS;
 
+const CLOUD = { modal: 'Modal', runpod: 'RunPod' } as const satisfies Record<Provider, string>;
+
+const PLACE = { local: 'local clouds', cloud: 'real account' } as const satisfies Record<Target, string>;
+
 /** A plan or a deploy for a terminal. */
 export function documentText(document: DeploymentDocument): string {
-  const { endpoints, environment, base, head } = document;
+  const { endpoints, provider, environment, base, head } = document;
   const range = base === null ? '' : `, ${short(base)}..${short(head)}`;
   const lines = endpoints.flatMap((entry) => entryLines(entry));
-  return [`${environment}${range}: ${countText(document)}`, ...lines].join('\n');
+  return [`${CLOUD[provider]} ${environment}${range}: ${countText(document)}`, ...lines].join('\n');
 }
 
 function entryLines(entry: PlanEntry): string[] {
@@ -77,9 +83,10 @@ function countText({ summary }: DeploymentDocument): string {
 
 /** Markdown of a plan or a deploy: a table, what went wrong, what to do. */
 export function documentMarkdown(document: DeploymentDocument): string {
-  const { endpoints, target, environment } = document;
+  const { endpoints, target, provider, environment } = document;
   const isPlan = !endpoints.some(isDeployed);
-  const title = `### ${isPlan ? 'Deploy plan' : 'Deploy'}: ${environment} (${target})`;
+  const where = `${CLOUD[provider]}, environment ${environment} (${PLACE[target]})`;
+  const title = `### ${isPlan ? 'Deploy plan' : 'Deploy'}: ${where}`;
   const range =
     document.base === null ? '' : ` Commits \`${short(document.base)}..${short(document.head)}\`.`;
   const lead = `${title}\n\n${countText(document)}.${range}\n`;
@@ -141,14 +148,17 @@ function isRemoved(entry: PlanEntry): boolean {
 
 /** The body of the issue that a nightly drift check opens. */
 export function driftMarkdown(document: DeploymentDocument): string {
+  const { provider } = document;
+  const where = `${CLOUD[provider]}, environment ${document.environment}`;
   const drifted = document.endpoints.filter(({ action }) => action !== 'unchanged');
-  if (drifted.length === 0)
-    return `What is live in ${document.environment} is what ${short(document.head)} says.\n`;
+  if (drifted.length === 0) return `What is live on ${where} is what ${short(document.head)} says.\n`;
   return [
-    `What is live in **${document.environment}** is not what commit \`${short(document.head)}\` says.\n`,
+    `What is live on **${where}** is not what commit \`${short(document.head)}\` says.\n`,
     entryTable(drifted, DRIFT_HEAD),
     '\n**What to do**\n',
-    '- Bring it back to the repository: `ryla deploy --all`, or start the deploy workflow by hand. Only what differs is deployed.',
+    `- Bring it back to the repository: \`ryla deploy --all --provider ${provider}\`, or start the workflow \`deploy-${provider}\` by ` +
+      'hand with the base `none`. Only what differs is deployed. Without that base, only what changed since the last successful deploy ' +
+      'is looked at.',
     '- If what is live is right, bring the change into the repository by a pull request.',
     '- After `ryla rollback`, this stays until a deploy brings the repository back: revert the commit, or mend it.',
     ...(drifted.some(({ action }) => action === 'undeploy')
@@ -162,7 +172,7 @@ export function driftMarkdown(document: DeploymentDocument): string {
 export function driftText(document: DeploymentDocument): string {
   const drifted = document.endpoints.filter(({ action }) => action !== 'unchanged');
   if (drifted.length === 0)
-    return `${document.environment}: what is live is what ${short(document.head)} says.`;
+    return `${CLOUD[document.provider]} ${document.environment}: what is live is what ${short(document.head)} says.`;
   const rows = drifted.map(({ endpoint, provider, action, liveVersion, liveCommit, reasons }) => [
     endpoint,
     provider,

@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 
 import { ComfyUIServiceError } from '@ryla/business';
-import { z } from 'zod';
 
 /** Variables of a child process. */
 export type Variables = Readonly<Record<string, string | undefined>>;
@@ -20,29 +19,6 @@ export interface ModalOptions {
   readonly signal?: AbortSignal;
   readonly onLog?: (line: string) => void;
 }
-
-/** An app as `modal app list --json` has it (modal 1.6.4). */
-export interface ModalApp {
-  readonly id: string;
-  readonly name: string;
-}
-
-/** A version of an app as `modal app history --json` has it. */
-export interface ModalVersion {
-  readonly version: string;
-  readonly tag: string | null;
-  /** Without the star of a checkout with changes. */
-  readonly commit: string | null;
-}
-
-const apps = z.array(z.object({ app_id: z.string(), description: z.string(), state: z.string() }));
-const history = z.array(
-  z.object({
-    version: z.string(),
-    commit: z.string().nullish(),
-    tag: z.string().nullish(),
-  }),
-);
 
 /** The `modal` program of a workspace's Python environment, pinned by uv.lock. */
 export function createModalCli(root: string, variables: Variables): ModalCli {
@@ -86,24 +62,6 @@ export function createModalCli(root: string, variables: Variables): ModalCli {
       }).finally(() => signal?.removeEventListener('abort', interrupt));
     },
   };
-}
-
-/** Apps that are deployed now. */
-export async function deployedApps(modal: ModalCli): Promise<ModalApp[]> {
-  const listed = apps.parse(JSON.parse(await modal.run(['app', 'list', '--json'])));
-  return listed
-    .filter(({ state }) => state === 'deployed')
-    .map(({ app_id, description }) => ({ id: app_id, name: description }));
-}
-
-/** Versions of an app, newest first: the first is live. */
-export async function appHistory(modal: ModalCli, id: string): Promise<ModalVersion[]> {
-  const versions = history.parse(JSON.parse(await modal.run(['app', 'history', id, '--json'])));
-  return versions.map(({ version, commit, tag }) => ({
-    version,
-    tag: tag ?? null,
-    commit: commit?.replace('*', '') ?? null,
-  }));
 }
 
 /** The first address of a web function with this label in what `modal deploy` printed. */

@@ -5,19 +5,14 @@ import { readLocalClouds } from '@ryla/business/local-clouds';
 import type { EndpointConfig } from '@ryla/workflow';
 
 import type { Cloud, Deployed, LiveDeployment, Shipment } from './cloud.ts';
-import {
-  appHistory,
-  createModalCli,
-  deployedApps,
-  type ModalApp,
-  type ModalCli,
-  type ModalVersion,
-  printedUrl,
-  type Variables,
-} from './modal-cli.ts';
+import { createModalCli, type ModalCli, printedUrl, type Variables } from './modal-cli.ts';
+import { type ModalApp, type ModalRecords, type ModalVersion, startModalRecords } from './modal-records.ts';
 
 /** Beginning of the names of our apps. */
 const PREFIX = 'ryla-';
+
+/** The app for workflows that are no endpoint: `modal deploy` without RYLA_ENDPOINT. */
+const GENERIC_APP = 'ryla-comfyui';
 
 /** A tag that a deploy gives: the hash of an Nx task, a decimal number of up to 64 bits. */
 const FINGERPRINT = /^\d{5,20}$/;
@@ -32,6 +27,8 @@ export interface ModalCloudOptions {
   readonly environment?: string | undefined;
   /** The `modal` program; the workspace's own without it. */
   readonly cli?: ModalCli;
+  /** What Modal says; asked of the account without it. */
+  readonly records?: ModalRecords;
   /** Whether deployments will be tried with jobs, which needs credentials. */
   readonly smoke: boolean;
 }
@@ -42,16 +39,23 @@ export interface ModalCloudOptions {
  * @throws {ComfyUIServiceError} `invalid_configuration` where the target cannot be reached as it is set up.
  */
 export function createModalCloud(options: ModalCloudOptions): Cloud {
-  const { resolved, workspaceRoot } = options;
+  const { resolved, workspaceRoot, smoke } = options;
   const variables = modalVariables(resolved, options.environment);
   const cli = options.cli ?? createModalCli(workspaceRoot, variables);
+  const records = options.records ?? startModalRecords(workspaceRoot, variables);
   let listed: Promise<ModalApp[]> | undefined;
-  const listOnce = (): Promise<ModalApp[]> => (listed ??= deployedApps(cli));
-  const listAnew = (): Promise<ModalApp[]> => (listed = deployedApps(cli));
+  let marks: Promise<Readonly<Record<string, string>>> | undefined;
+  const listOnce = (): Promise<ModalApp[]> => (listed ??= records.apps());
+  const listAnew = (): Promise<ModalApp[]> => (listed = records.apps());
 
   async function versions(endpoint: string, apps: readonly ModalApp[]): Promise<ModalVersion[]> {
     const app = apps.find(({ name }) => name === appName(endpoint));
-    return app === undefined ? [] : appHistory(cli, app.id);
+    return app === undefined ? [] : records.history({ app: app.id });
+  }
+
+  /** The mark of an endpoint's deployment that nobody has tried. */
+  async function markOf(endpoint: string): Promise<string | undefined> {
+    return (await (marks ??= records.untried()))[endpoint];
   }
 
   return {
@@ -59,36 +63,56 @@ export function createModalCloud(options: ModalCloudOptions): Cloud {
     environment: variables['MODAL_ENVIRONMENT'] ?? 'main',
     async managed() {
       return (await listOnce())
-        .filter(({ name }) => name.startsWith(PREFIX) && name !== 'ryla-comfyui')
+        .filter(({ name }) => name.startsWith(PREFIX) && name !== GENERIC_APP)
         .map(({ name }) => name.slice(PREFIX.length));
     },
     async live(endpoint, { anew } = { anew: false }) {
-      const known = await versions(endpoint, await listOnce());
+      if (appName(endpoint) === GENERIC_APP) return null;
+      const [known, untried] = await Promise.all([
+        listOnce().then((apps) => versions(endpoint, apps)),
+        markOf(endpoint),
+      ]);
       // The history is of now; only an app that is not in the list may have come since.
-      return liveOf(known.length === 0 && anew ? await versions(endpoint, await listAnew()) : known);
+      const found = known.length === 0 && anew ? await versions(endpoint, await listAnew()) : known;
+      return liveOf(found, untried);
     },
     drift: () => Promise.resolve([]),
-    refusal: (shipment) => Promise.resolve(options.smoke ? missing(resolved, shipment) : undefined),
+    refusal: (shipment) => Promise.resolve(smoke ? missing(resolved, shipment) : undefined),
     async deploy(shipment, before, call): Promise<Deployed> {
       const { config } = shipment.endpoint;
-      const goBack = (): Promise<string> => undo(cli, config.name, before?.version ?? null);
+      const { name } = config;
+      const untried = await markOf(name);
+      const history = before === null ? [] : await records.history({ name: appName(name) });
+      const back = versionToGoBackTo(history, untried);
+      const unmark = (): Promise<void> => records.unmark(name);
+      const goBack = async (): Promise<string> => {
+        const said = await undo(cli, name, back);
+        await unmark();
+        return said;
+      };
+      // Before it, since a process can be killed at any moment after it.
+      if (smoke) await records.mark(name, shipment.fingerprint);
       const args = ['deploy', 'comfyui_app.py', '--tag', shipment.fingerprint];
       const printed = await cli
-        .run(args, { ...call, env: { RYLA_ENDPOINT: config.name } })
+        .run(args, { ...call, env: { RYLA_ENDPOINT: name } })
         .catch(async (error: unknown) => {
           // One that was interrupted, or lost its connection, may have got as far as being live.
-          const [now] = await versions(config.name, await listAnew());
-          if (now === undefined || now.version === before?.version) throw error;
+          const [now] = await versions(name, await listAnew());
+          if (now === undefined || now.version === before?.version) {
+            await (untried === undefined ? unmark() : records.mark(name, untried));
+            throw error;
+          }
           throw new Error(`${messageOf(error)}\nIt was live already, and is ${await goBack()}.`, {
             cause: error,
           });
         });
-      const url = printedUrl(printed, gatewayLabelOf(config));
-      const [latest] = await appHistory(cli, appName(config.name));
+      const url = printedUrl(printed, gatewayLabel(config));
+      const [latest] = await records.history({ name: appName(name) });
       return {
         version: latest?.version ?? null,
         url,
         adapter: () => adapterAt(url, resolved, config),
+        accept: unmark,
         undo: goBack,
       };
     },
@@ -98,7 +122,7 @@ export function createModalCloud(options: ModalCloudOptions): Cloud {
       const wanted = version ?? previousVersion(history, endpoint).version;
       await cli.run(['app', 'rollback', appName(endpoint), wanted], call);
       return (
-        liveOf(await versions(endpoint, await listAnew())) ?? {
+        liveOf(await versions(endpoint, await listAnew()), undefined) ?? {
           fingerprint: null,
           commit: null,
           version: null,
@@ -109,8 +133,16 @@ export function createModalCloud(options: ModalCloudOptions): Cloud {
       await cli.run(['app', 'stop', appName(endpoint), '--yes'], call);
       listed = undefined;
     },
-    [Symbol.asyncDispose]: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => records[Symbol.asyncDispose](),
   };
+}
+
+/** The newest version that was tried; null where none was. */
+export function versionToGoBackTo(
+  history: readonly ModalVersion[],
+  untried: string | undefined,
+): string | null {
+  return history.find(({ tag }) => untried === undefined || tag !== untried)?.version ?? null;
 }
 
 /** The version before the live one that is another deployment: a rollback is itself a version. */
@@ -128,21 +160,22 @@ function appName(endpoint: string): string {
   return `${PREFIX}${endpoint}`;
 }
 
-function gatewayLabelOf({ name, providers }: EndpointConfig): string {
-  const { label } = providers.modal;
-  return label === undefined ? gatewayLabel(name) : `${label}-api`;
-}
-
-function liveOf([latest]: readonly ModalVersion[]): LiveDeployment | null {
+function liveOf([latest]: readonly ModalVersion[], untried: string | undefined): LiveDeployment | null {
   if (latest === undefined) return null;
   const { tag, commit, version } = latest;
-  return { fingerprint: tag !== null && FINGERPRINT.test(tag) ? tag : null, commit, version };
+  const fingerprint = tag !== null && FINGERPRINT.test(tag) ? tag : null;
+  return {
+    fingerprint,
+    commit,
+    version,
+    ...(fingerprint !== null && fingerprint === untried ? { untried: true } : {}),
+  };
 }
 
 async function undo(cli: ModalCli, endpoint: string, before: string | null): Promise<string> {
   if (before === null) {
     await cli.run(['app', 'stop', appName(endpoint), '--yes']);
-    return 'stopped: nothing was live before';
+    return 'stopped: nothing that was tried was live before';
   }
   await cli.run(['app', 'rollback', appName(endpoint), before]);
   return `rolled back to ${before}`;
@@ -195,7 +228,7 @@ function adapterAt(url: string | null, resolved: ResolvedConfig, config: Endpoin
   if (url === null) {
     throw new ComfyUIServiceError(
       'invalid_configuration',
-      `\`modal deploy\` printed no address of ${gatewayLabelOf(config)}.`,
+      `\`modal deploy\` printed no address of ${gatewayLabel(config)}.`,
       { endpoint: config.name },
     );
   }

@@ -4,7 +4,7 @@
  * `affected` is what `nx show projects --affected` computes, and a fingerprint is what a task finds in NX_TASK_HASH; a test
  * compares both with Nx's own commands, since these functions are not part of Nx's public interface (nx is pinned).
  */
-import { writeSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import process from 'node:process';
 
@@ -13,6 +13,7 @@ import { InProcessTaskHasher } from 'nx/src/hasher/task-hasher.js';
 import { filterAffected } from 'nx/src/project-graph/affected/affected-project-graph.js';
 import { getFileMap } from 'nx/src/project-graph/build-project-graph.js';
 import { calculateFileChanges } from 'nx/src/project-graph/file-utils.js';
+import graphCache from 'nx/src/project-graph/nx-deps-cache.js';
 import { createProjectGraphAsync } from 'nx/src/project-graph/project-graph.js';
 import { createTaskGraph } from 'nx/src/tasks-runner/create-task-graph.js';
 import { parseFiles } from 'nx/src/utils/command-line-utils.js';
@@ -20,8 +21,14 @@ import { parseFiles } from 'nx/src/utils/command-line-utils.js';
 import type { Inspection, InspectionRequest } from './nx-inspection.ts';
 
 const root = process.cwd();
-const { endpoints, target, range } = JSON.parse(await text(process.stdin)) as InspectionRequest;
-const graph = await createProjectGraphAsync({ exitOnError: false });
+// Nx writes the whole graph with the source of every setting: 42 MB with 1,000 endpoints, a fifth of the time. It reads back only
+// the file map, which spares it the analysis of files that have not changed.
+Object.assign(graphCache, { writeCache: writeFileMap });
+const [graph, asked] = await Promise.all([
+  createProjectGraphAsync({ exitOnError: false }),
+  text(process.stdin),
+]);
+const { endpoints, target, range } = JSON.parse(asked) as InspectionRequest;
 const nxJson = readNxJson(root);
 const affected = range === null ? null : await affectedBy(range);
 const wanted = endpoints.filter(
@@ -50,4 +57,14 @@ async function fingerprints(): Promise<Inspection['fingerprints']> {
       { fingerprint: hashes[index]?.value ?? '', files: hashes[index]?.inputs?.files ?? [] },
     ]),
   );
+}
+
+function writeFileMap(...[fileMap, , , errors]: Parameters<typeof graphCache.writeCache>): void {
+  if (errors.length > 0) return;
+  const written = JSON.stringify(fileMap);
+  const file = graphCache.nxFileMap;
+  if (existsSync(file) && readFileSync(file, 'utf8') === written) return;
+  const next = `${file}~${process.pid}`;
+  writeFileSync(next, written);
+  renameSync(next, file);
 }

@@ -1,11 +1,8 @@
 /** What Nx knows of the workspace: which endpoints a change affects, and every fingerprint. One process, whatever their number. */
-import { spawn } from 'node:child_process';
-import path from 'node:path';
-import process from 'node:process';
-import { fileURLToPath } from 'node:url';
-
 import type { Provider } from '@ryla/business/config';
 import { z } from 'zod';
+
+import { type InspectionProcess, startInspection } from './inspection-process.ts';
 
 const inspection = z.object({
   /** Projects that are affected, in no order; null where no base was given. */
@@ -39,43 +36,21 @@ export const FINGERPRINT_TARGET: Readonly<Record<Provider, string>> = {
   runpod: 'fingerprint-runpod',
 };
 
-/** Beside this file, as source or built. */
-const PROGRAM = fileURLToPath(
-  new URL(`./nx-inspection-program${path.extname(import.meta.url)}`, import.meta.url),
-);
-
 /**
- * Asks Nx in a process of its own: Nx takes its workspace from where it is loaded, once.
+ * Asks Nx.
  *
+ * @param started the process, where it was started before.
  * @throws {Error} with what Nx said, such as a broken project graph.
  */
-export function inspectWorkspace(root: string, request: InspectionRequest): Promise<Inspection> {
-  const outer = Object.entries(process.env).filter(([name]) => !name.startsWith('NX_'));
-  const child = spawn(process.execPath, ['--conditions=@ryla/source', PROGRAM], {
-    cwd: root,
-    stdio: ['pipe', 'pipe', 'pipe'],
-    env: {
-      ...Object.fromEntries(outer),
-      NX_DAEMON: 'false',
-      NX_ISOLATE_PLUGINS: 'false',
-      NX_WORKSPACE_ROOT_PATH: root,
-    },
-  });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  child.stdin.end(JSON.stringify(request));
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => {
-      try {
-        if (code !== 0) throw new Error(`it ended with ${String(code)}`);
-        // Nx and its plugins may print before it: the answer is the last line.
-        resolve(inspection.parse(JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '')));
-      } catch (cause) {
-        reject(new Error(`Nx could not read the workspace:\n${`${stderr}\n${stdout}`.trim()}`, { cause }));
-      }
-    });
-  });
+export async function inspectWorkspace(
+  root: string,
+  request: InspectionRequest,
+  started: InspectionProcess = startInspection(root),
+): Promise<Inspection> {
+  const answer = await started.ask(request);
+  try {
+    return inspection.parse(JSON.parse(answer));
+  } catch (cause) {
+    throw new Error(`Nx could not read the workspace:\n${answer}`, { cause });
+  }
 }

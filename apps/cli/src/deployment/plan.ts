@@ -15,6 +15,7 @@ import { createReasonFinder, type ReasonFinder } from './change-reasons.ts';
 import type { Cloud, LiveDeployment, Shipment } from './cloud.ts';
 import type { PlanEntry, Reason } from './deployment-document.ts';
 import { inParallel } from './in-parallel.ts';
+import type { InspectionProcess } from './inspection-process.ts';
 import {
   FINGERPRINT_TARGET,
   type Inspection,
@@ -30,8 +31,16 @@ export interface PlanRequest {
   /** Commit that is checked out; null outside a repository. */
   readonly commit: string | null;
   readonly parallel: number;
+  /** Whether deployments are tried: one that was made and never tried is then deployed again. */
+  readonly smoke: boolean;
+  /** The process that asks Nx, where it was started before. */
+  readonly inspection?: InspectionProcess | undefined;
   /** Asks Nx; the real one without it. */
-  readonly inspect?: (root: string, request: InspectionRequest) => Promise<Inspection>;
+  readonly inspect?: (
+    root: string,
+    request: InspectionRequest,
+    started?: InspectionProcess,
+  ) => Promise<Inspection>;
 }
 
 /** An entry, and what it would deploy; undefined for one that deploys nothing. */
@@ -42,14 +51,19 @@ export interface Planned {
 
 /** Plans. A candidate of which something cannot be found out is `unknown`, and stops no other. */
 export async function makePlan(request: PlanRequest): Promise<Planned[]> {
-  const { place, selection, cloud, parallel, inspect = inspectWorkspace } = request;
+  const { place, selection, cloud, parallel, inspection } = request;
+  const inspect = request.inspect ?? inspectWorkspace;
   const wanted = candidatesOf(selection, place);
   const [found, managed] = await Promise.all([
-    inspect(place.root, {
-      endpoints: wanted,
-      target: FINGERPRINT_TARGET[place.provider],
-      range: rangeOf(selection),
-    }),
+    inspect(
+      place.root,
+      {
+        endpoints: wanted,
+        target: FINGERPRINT_TARGET[place.provider],
+        range: rangeOf(selection),
+      },
+      inspection,
+    ),
     // Named endpoints need no list of what else is live.
     selection.kind === 'named' ? [] : cloud.managed(),
   ]);
@@ -73,7 +87,7 @@ async function planEndpoint(
   name: string,
   found: Inspection['fingerprints'][string] | undefined,
   finder: ReasonFinder,
-  { place, cloud, commit }: PlanRequest,
+  { place, cloud, commit, smoke }: PlanRequest,
 ): Promise<Planned> {
   const about = { endpoint: name, provider: cloud.provider, environment: cloud.environment };
   let live: LiveDeployment | null = null;
@@ -83,7 +97,7 @@ async function planEndpoint(
     const endpoint = checked(path.join(place.folder, name));
     const shipment = { endpoint, fingerprint: found.fingerprint, commit };
     live = await cloud.live(name);
-    const { action, reasons } = await difference(shipment, live, found.files, finder, cloud);
+    const { action, reasons } = await difference(shipment, live, found.files, finder, { cloud, smoke });
     return { entry: { ...about, action, ...hashes(found.fingerprint, live), reasons }, shipment };
   } catch (error) {
     const reasons = [{ input: 'plan', why: error instanceof Error ? error.message : String(error) }];
@@ -102,15 +116,22 @@ async function difference(
   live: LiveDeployment | null,
   files: readonly string[],
   finder: ReasonFinder,
-  cloud: Cloud,
+  { cloud, smoke }: Pick<PlanRequest, 'cloud' | 'smoke'>,
 ): Promise<{ readonly action: 'create' | 'update' | 'unchanged'; readonly reasons: readonly Reason[] }> {
   if (live === null)
     return { action: 'create', reasons: [{ input: 'live deployment', why: 'there is none' }] };
   if (live.fingerprint !== shipment.fingerprint)
     return { action: 'update', reasons: await finder.reasons(live, shipment.fingerprint, files) };
+  if (smoke && live.untried === true) return { action: 'update', reasons: [UNTRIED] };
   const reasons = await cloud.drift(shipment);
   return { action: reasons.length === 0 ? 'unchanged' : 'update', reasons };
 }
+
+/** Going back from it leads past the version that nobody has tried. */
+const UNTRIED: Reason = {
+  input: 'smoke job',
+  why: 'what is live was never tried: the run that deployed it was cut off',
+};
 
 /** Only what ryla deployed, or the repository had, is ours to remove. */
 async function planRemoval({ name, wasInBase }: Deleted, { cloud }: PlanRequest): Promise<Planned[]> {

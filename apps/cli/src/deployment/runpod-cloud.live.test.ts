@@ -14,6 +14,7 @@ import { applyPlan } from './apply.ts';
 import type { DeployEntry, PlanEntry } from './deployment-document.ts';
 import { makePlan } from './plan.ts';
 import { createRunPodCloud } from './runpod-cloud.ts';
+import { withRunPodEndpoints } from './runpod-endpoint-ids.ts';
 import type { Images } from './runpod-images.ts';
 import { smokeInputs } from './smoke.ts';
 
@@ -105,6 +106,7 @@ describe('deploying to RunPod', () => {
       cloud,
       commit: 'abcdef0123456789',
       parallel: 1,
+      smoke: true,
       inspect: (_root, { target, endpoints }) => {
         expect(target).toBe('fingerprint-runpod');
         return Promise.resolve({
@@ -139,6 +141,11 @@ describe('deploying to RunPod', () => {
     });
     expect((await writes()).map(({ operation }) => operation)).toEqual(['createEndpoint']);
     expect(await deploy()).toMatchObject({ result: 'unchanged', liveCommit: 'abcdef0' });
+    const { config } = loadEndpoint(path.join(root, 'apps/endpoints/photo-finish'));
+    const resolved = { root, target: 'local', config: {}, env: {} } as const;
+    const { endpoints } = await withRunPodEndpoints(resolved, [config], ['photo-finish']);
+    await using account = createRunPodManagement({ apiKey, baseUrl: management });
+    expect(endpoints[0]?.providers.runpod.endpointId).toBe((await account.listEndpoints())[0]?.id);
     // Another build of the same code is no reason to replace workers.
     expect(await deploy({ 'photo-finish': image('b') })).toMatchObject({ result: 'unchanged' });
     expect(await writes()).toEqual([]);

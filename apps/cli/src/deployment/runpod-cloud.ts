@@ -58,13 +58,19 @@ export function createRunPodCloud({ resolved, environment, images }: RunPodCloud
   return new RunPodCloud(client, account, environment ?? MAIN_ENVIRONMENT, images);
 }
 
-interface Account {
+/** How a RunPod account is reached. */
+export interface Account {
   readonly apiKey: string;
   readonly apiUrl?: string;
   readonly managementUrl?: string;
 }
 
-function accountOf(resolved: ResolvedConfig): Account {
+/**
+ * The RunPod account of a target.
+ *
+ * @throws {ComfyUIServiceError} `invalid_configuration` where it cannot be reached as it is set up.
+ */
+export function accountOf(resolved: ResolvedConfig): Account {
   if (resolved.target === 'local') {
     const { runpod: local, environment } = readLocalClouds(resolved.root);
     const managementUrl = environment['RUNPOD_MANAGEMENT_URL'];
@@ -176,6 +182,8 @@ class RunPodCloud implements Cloud {
           apiKey: this.#account.apiKey,
           ...(this.#account.apiUrl === undefined ? {} : { apiUrl: this.#account.apiUrl }),
         }),
+      // What would record it is a variable of the endpoint, and a change of it starts every worker anew.
+      accept: () => Promise.resolve(),
       undo,
     };
   }

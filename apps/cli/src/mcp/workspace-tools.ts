@@ -84,7 +84,7 @@ export function createWorkspaceTools(options: WorkspaceToolsOptions): WorkspaceT
     const { config } = endpoint;
     const { service } = opened;
     const inputs = await inputsOfArguments(config, values, access);
-    refuseUnusable(workspace, opened, config.name, undefined);
+    refuseUnusable(opened, config.name, undefined);
     const jobId = randomUUID();
     const expected = expectedCost(config, await experienceWith(service, config.name), workspace.config);
     // What cannot be read keeps what was set aside for it.
