@@ -74,7 +74,7 @@ async def notified(
 
 
 async def told(client: httpx.AsyncClient, job_id: str, state: str) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             webhook = (await client.get(f"/api/ryla/jobs/{job_id}")).json()["webhook"]
             if webhook["state"] == state:

@@ -139,13 +139,13 @@ async def test_a_child_that_holds_the_log_open_hides_no_crash(tmp_path: Path) ->
         sys.exit(3)
         """)
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         with pytest.raises(EngineUnavailable, match="exit code 3"):
             await ComfyProcess(EngineConfig(directory=tmp_path)).start()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-async def test_a_killed_worker_leaves_no_engine() -> None:
+async def test_a_killed_worker_leaves_no_engine(tmp_path: Path) -> None:
     script = textwrap.dedent(f"""
         import asyncio
         from pathlib import Path
@@ -156,11 +156,14 @@ async def test_a_killed_worker_leaves_no_engine() -> None:
                 await asyncio.Event().wait()
         asyncio.run(main())
         """)
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+    # Nobody is left to remove what it leaves behind.
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
         assert parent.stdout is not None
         pid = int(await asyncio.to_thread(parent.stdout.readline))
         parent.kill()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while is_running(pid):
             await asyncio.sleep(0.01)
 
