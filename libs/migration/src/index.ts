@@ -87,7 +87,15 @@ export {
   parseComparison,
 } from './compare/comparison.ts';
 export { BUSY, projectedCost, type ProjectedCost, type SideOptions, type Volume } from './compare/costs.ts';
+export type {
+  DecodedVideo,
+  UndecodedVideo,
+  VideoDecoder,
+  VideoFrame,
+  VideoReading,
+} from './compare/decoded-video.ts';
 export { judgeResults } from './compare/judge-results.ts';
+export type { DecodedAudio } from './compare/decoded-audio.ts';
 export { type Limits, ROUNDING } from './compare/noise-floor.ts';
 export { variedInputs } from './compare/varied-inputs.ts';
 export { createReport, type Report, type ReportOptions } from './report/report.ts';

@@ -28,7 +28,7 @@ const NAMED: Readonly<Record<string, readonly string[]>> = {
   worker: [],
   modal: ['worker'],
   runpod: ['worker'],
-  cli: ['business', 'migration', 'runpod-management', 'workflow'],
+  cli: ['business', 'migration', 'runpod-management', 'video-frames', 'workflow'],
   'flux-schnell': ['modal', 'runpod', 'workflow'],
   'photo-finish': ['modal', 'runpod', 'workflow'],
   'z-image-turbo': ['modal', 'runpod', 'workflow'],

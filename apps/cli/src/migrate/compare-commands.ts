@@ -33,6 +33,7 @@ import { compareInputs } from './compare-inputs.ts';
 import { keepComparison, newestComparisons } from './comparison-files.ts';
 import { abortOnInterrupt, inTarget, type MigrateOptions } from './migration-place.ts';
 import { findingLines, gateTable } from './stage-report.ts';
+import { createVideoDecoder, videoProgram } from './video-frames.ts';
 
 interface LoadOptions extends MigrateOptions {
   readonly jobsPerMonth?: number;
@@ -79,6 +80,7 @@ export async function compare(name: string, options: CompareOptions): Promise<vo
         runs,
         seed,
         signal: stop.signal,
+        videoFrames: createVideoDecoder(videoProgram(workspace.root)),
         ...(volume === undefined ? {} : { volume }),
         old: { backend: backends.old, idleSeconds },
         new: { backend: backends.new, idleSeconds },

@@ -4,6 +4,7 @@ import type { Determinism, EndpointDefinition } from '@ryla/workflow';
 import { takeInventory } from '@ryla/workflow/node';
 
 import type { ComparedJob, Comparison } from './comparison.ts';
+import type { VideoDecoder, VideoReading } from './decoded-video.ts';
 import { isVolume, type SideOptions, type Volume } from './costs.ts';
 import { latencies } from './latencies.ts';
 import { measureJob, type MeasuredJob } from './measured-job.ts';
@@ -34,6 +35,8 @@ export interface CompareOptions<Inputs extends object> {
   readonly determinism?: Pick<Determinism, 'class' | 'why'>;
   /** What rounding may do where noise is drawn on the CPU; {@link ROUNDING} without it. */
   readonly rounding?: Limits;
+  /** Decodes videos; without it a person must look at those whose bytes differ. */
+  readonly videoFrames?: VideoDecoder;
   /** Aborting it cancels the running job and rejects. */
   readonly signal?: AbortSignal;
   /** Hears of every job that has ended. */
@@ -65,6 +68,7 @@ export async function compareBackends<Inputs extends object>(
   check(options);
   const { service, endpoint, runs, seed = 1, signal = NEVER, clock = systemClock } = options;
   const createdAt = new Date(clock.now()).toISOString();
+  const videos = options.videoFrames === undefined ? {} : { videoFrames: options.videoFrames };
   const bench = { service, endpoint, signal, clock };
   const jobs: ComparedJob[] = [];
   const pairs: UnjudgedPair[] = [];
@@ -82,7 +86,7 @@ export async function compareBackends<Inputs extends object>(
     const run = waiting.get(turn.run) ?? new Map<Arm, MeasuredJob>();
     waiting.set(turn.run, run.set(turn.arm, measured));
     if (run.size < ARMS.length) continue;
-    pairs.push(...(await pairsOf(turn.run, run)));
+    pairs.push(...(await pairsOf(turn.run, run, { ...videos, signal })));
     dropThumbnails(pairs);
     waiting.delete(turn.run);
   }
@@ -123,7 +127,11 @@ function sideOptions<Inputs extends object>(options: CompareOptions<Inputs>, arm
 }
 
 /** A job that failed made nothing to compare: it counts as failed. */
-async function pairsOf(run: number, arms: ReadonlyMap<Arm, MeasuredJob>): Promise<readonly UnjudgedPair[]> {
+async function pairsOf(
+  run: number,
+  arms: ReadonlyMap<Arm, MeasuredJob>,
+  videos: VideoReading,
+): Promise<readonly UnjudgedPair[]> {
   const outputsOf = (arm: Arm): MeasuredJob['outputs'] | undefined => {
     const measured = arms.get(arm);
     return measured?.job.status === 'succeeded' ? measured.outputs : undefined;
@@ -131,8 +139,8 @@ async function pairsOf(run: number, arms: ReadonlyMap<Arm, MeasuredJob>): Promis
   const [old, again, now] = [outputsOf('old'), outputsOf('old-again'), outputsOf('new')];
   if (old === undefined) return [];
   return [
-    ...(again === undefined ? [] : await pairOutputs(run, 'old-again', old, again)),
-    ...(now === undefined ? [] : await pairOutputs(run, 'new', old, now)),
+    ...(again === undefined ? [] : await pairOutputs(run, 'old-again', old, again, videos)),
+    ...(now === undefined ? [] : await pairOutputs(run, 'new', old, now, videos)),
   ];
 }
 

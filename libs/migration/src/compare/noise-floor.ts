@@ -103,9 +103,10 @@ export function judgePair(
   const { difference } = pair;
   const beyond = DISTANCES.filter((name) => difference[name] > limits[name]);
   if (beyond.length === 0) return { ...pair, result: 'within-noise' };
-  const reasons = beyond.map(
+  const distances = beyond.map(
     (name) => `Its ${NAMES[name]} is ${short(difference[name])}, the limit ${short(limits[name])}.`,
   );
+  const reasons = [...pair.reasons, ...distances];
   if (determinism !== 'device-noise' || hasOneCard) return { ...pair, result: 'differs', reasons };
   const why = 'Noise is drawn on the GPU and the cards are not the same: another picture is expected.';
   return { ...pair, result: 'look', reasons: [why, ...reasons] };

@@ -3,10 +3,14 @@ import type { ComparedOutput, ComparedPair } from './comparison.ts';
 import { containerOf } from './container.ts';
 import { decodeAudio, secondsOf } from './decoded-audio.ts';
 import { type DecodedPicture, decodePicture } from './decoded-picture.ts';
+import type { DecodedVideo, UndecodedVideo, VideoReading } from './decoded-video.ts';
 import { differentFacts, pictureDifference } from './picture-difference.ts';
 import { areEqualSounds, differentSounds } from './sound-facts.ts';
 import { spectrogram } from './spectrogram.ts';
 import { type Thumbnails, thumbnails } from './thumbnails.ts';
+import { differentVideoFacts, videoDifference } from './video-difference.ts';
+
+const NEVER = new AbortController().signal;
 
 /** An output with its content. */
 export interface LoadedOutput extends ComparedOutput {
@@ -25,6 +29,7 @@ export async function pairOutputs(
   against: ComparedPair['against'],
   old: readonly LoadedOutput[],
   other: readonly LoadedOutput[],
+  videos: VideoReading = {},
 ): Promise<readonly UnjudgedPair[]> {
   const places = new Map([...placed(old), ...placed(other)].map(([key, output]) => [key, output]));
   const [olds, others] = [new Map(placed(old)), new Map(placed(other))];
@@ -35,7 +40,7 @@ export async function pairOutputs(
     if (mine === undefined || theirs === undefined) {
       const lacks = mine === undefined ? 'The old side made none.' : 'Only the old side made it.';
       pairs.push({ ...place, ...decided('differs', lacks) });
-    } else pairs.push({ ...place, ...(await compared(mine, theirs, against === 'new')) });
+    } else pairs.push({ ...place, ...(await compared(mine, theirs, against === 'new', videos)) });
   }
   return pairs;
 }
@@ -51,7 +56,12 @@ function placed(outputs: readonly LoadedOutput[]): [string, LoadedOutput][] {
   });
 }
 
-async function compared(old: LoadedOutput, now: LoadedOutput, isShown: boolean): Promise<Found> {
+async function compared(
+  old: LoadedOutput,
+  now: LoadedOutput,
+  isShown: boolean,
+  videos: VideoReading,
+): Promise<Found> {
   if (old.kind !== now.kind) return decided('differs', `The kind was ${old.kind} and is ${now.kind}.`);
   // A video may be an animated picture (WebP, GIF), whose frames are decoded.
   if (old.kind === 'image' || old.kind === 'video') {
@@ -62,6 +72,7 @@ async function compared(old: LoadedOutput, now: LoadedOutput, isShown: boolean):
   if (old.sha256 === now.sha256) return decided('same');
   if (old.kind === 'text') return decided('differs', 'The text differs.');
   if (old.kind === 'audio') return (await comparedSounds(old, now, isShown)) ?? comparedFiles(old, now);
+  if (old.kind === 'video') return comparedVideos(old, now, isShown, videos);
   return comparedFiles(old, now);
 }
 
@@ -92,7 +103,49 @@ async function comparedSounds(
   return found.result === 'same' && !areEqualSounds(mine, theirs) ? { ...found, result: undefined } : found;
 }
 
-/** Other files, MP4 and WebM among them: containers are told apart, contents are not looked into. */
+async function comparedVideos(
+  old: LoadedOutput,
+  now: LoadedOutput,
+  isShown: boolean,
+  { videoFrames, signal = NEVER }: VideoReading,
+): Promise<Found> {
+  const containers = differentContainers(old, now);
+  if (containers.length > 0) return decided('differs', ...containers);
+  if (videoFrames === undefined) return unseenVideos(old, now, 'There is no decoder of videos.');
+  const mine = await videoFrames(old.content, signal);
+  const theirs = await videoFrames(now.content, signal);
+  if (isDecoded(mine) && isDecoded(theirs)) return comparedFrames(mine, theirs, isShown);
+  const undecoded = [mine, theirs].filter(isUndecoded);
+  const [why] = undecoded.toSorted((a, b) => Number(a.isBroken) - Number(b.isBroken));
+  if (undecoded.length === 1 && why?.isBroken === true)
+    return decided('differs', broken('video', isDecoded(mine) ? mine : undefined), why.reason);
+  return unseenVideos(old, now, why?.reason ?? '');
+}
+
+async function comparedFrames(old: DecodedVideo, now: DecodedVideo, isShown: boolean): Promise<Found> {
+  const facts = differentVideoFacts(old, now);
+  if (facts.length > 0) return decided('differs', ...facts);
+  const { difference, shown, reasons, isSame, isSoundUnheard } = videoDifference(old, now);
+  const found = { difference, thumbnails: isShown ? await thumbnails(...shown) : undefined };
+  if (isSoundUnheard)
+    return { ...found, result: 'look', reasons: [...reasons, 'The sound is too long to compare: listen.'] };
+  return { ...found, result: isSame ? 'same' : undefined, reasons: [...reasons] };
+}
+
+function isDecoded(video: DecodedVideo | UndecodedVideo): video is DecodedVideo {
+  return 'frames' in video;
+}
+
+function isUndecoded(video: DecodedVideo | UndecodedVideo): video is UndecodedVideo {
+  return !isDecoded(video);
+}
+
+function unseenVideos(old: LoadedOutput, now: LoadedOutput, why: string): Found {
+  const sizes = `${old.bytes} and ${now.bytes} bytes`;
+  return decided('look', `The bytes differ (${sizes}), and the frames were not compared: look.`, why);
+}
+
+/** Other files: containers are told apart, contents are not looked into. */
 function comparedFiles(old: LoadedOutput, now: LoadedOutput): Found {
   const facts = differentContainers(old, now);
   if (facts.length > 0) return decided('differs', ...facts);
