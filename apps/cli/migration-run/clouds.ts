@@ -1,15 +1,13 @@
 /** The local clouds of a run: a RunPod account with endpoints, templates and a volume, and an empty Modal. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
+import { spawn } from 'node:child_process';
 import path from 'node:path';
 import process from 'node:process';
 
 import { localClouds } from '@ryla/business/local-clouds';
 import { z } from 'zod';
 
-import { type Ended, ended, repositoryRoot } from '../test-support/live-workspace.ts';
-
-const bin = path.join(repositoryRoot, '.venv/bin');
+import { bin, CloudsProcess } from '../test-support/clouds-process.ts';
+import { type Ended, ended } from '../test-support/live-workspace.ts';
 
 const description = localClouds.extend({
   runpod: localClouds.shape.runpod.extend({
@@ -22,20 +20,19 @@ const description = localClouds.extend({
 /** Addresses and credentials. */
 type Description = z.infer<typeof description>;
 
-/** Milliseconds that the clouds have to end what they started. */
-const STOP_GRACE_MS = 20_000;
-
 /** Running clouds. */
 export class RunClouds implements AsyncDisposable {
-  /** What they printed, for the workspace's `.local-clouds/environment.json`. */
-  readonly printed: string;
   readonly state: Description;
-  readonly #child: ChildProcess;
+  readonly #clouds: CloudsProcess;
 
-  private constructor(printed: string, child: ChildProcess) {
-    this.printed = printed;
-    this.state = description.parse(JSON.parse(printed));
-    this.#child = child;
+  private constructor(clouds: CloudsProcess) {
+    this.#clouds = clouds;
+    this.state = description.parse(JSON.parse(clouds.printed));
+  }
+
+  /** What they printed, for the workspace's `.local-clouds/environment.json`. */
+  get printed(): string {
+    return this.#clouds.printed;
   }
 
   /**
@@ -49,27 +46,16 @@ export class RunClouds implements AsyncDisposable {
     readonly engine: string;
   }): Promise<RunClouds> {
     const { folder, account, engine } = options;
-    const child = spawn(
-      path.join(bin, 'local-clouds'),
-      ['--state-dir', folder, '--runpod-account', account, '--until-eof'],
-      {
-        stdio: ['pipe', 'pipe', 'pipe'],
+    return new RunClouds(
+      await CloudsProcess.start({
+        stateDir: folder,
+        args: ['--runpod-account', account],
+        env: { COMFYUI_DIR: engine, COMFYUI_PYTHON: path.join(bin, 'python') },
+        log: path.join(folder, '../clouds.log'),
         // Its end is ours to say: a terminal's Ctrl-C reaches only this program, which stops the services first.
         detached: true,
-        env: { ...process.env, COMFYUI_DIR: engine, COMFYUI_PYTHON: path.join(bin, 'python') },
-      },
+      }),
     );
-    child.stderr.pipe(createWriteStream(path.join(folder, '../clouds.log')));
-    const printed = await new Promise<string>((resolve, reject) => {
-      let text = '';
-      child.stdout.on('data', (piece: Buffer) => {
-        text += piece.toString();
-        if (text.includes('\n')) resolve(text.split('\n')[0] ?? '');
-      });
-      child.once('error', reject);
-      child.once('close', (code) => reject(new Error(`The local clouds ended with ${String(code)}.`)));
-    });
-    return new RunClouds(printed, child);
   }
 
   /** Folder of a network volume's files. */
@@ -111,12 +97,7 @@ export class RunClouds implements AsyncDisposable {
     );
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null) return;
-    const closed = new Promise((resolve) => this.#child.once('close', resolve));
-    this.#child.stdin?.end();
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_GRACE_MS);
-    await closed;
-    clearTimeout(timer);
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#clouds[Symbol.asyncDispose]();
   }
 }

@@ -1,5 +1,5 @@
 /** Local clouds of a scenario run: an environment of Modal for each scenario, as empty as a new account. */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -7,44 +7,33 @@ import process from 'node:process';
 
 import { localClouds, type LocalCloudsState } from '@ryla/business/local-clouds';
 
+import { bin, CloudsProcess } from '../test-support/clouds-process.ts';
 import { type Ended, ended, repositoryRoot } from '../test-support/live-workspace.ts';
-
-const bin = path.join(repositoryRoot, '.venv/bin');
 
 /** Task runners set FORCE_COLOR, which would colour even JSON; rich wraps what is wider than COLUMNS. */
 const PLAIN = { FORCE_COLOR: undefined, NO_COLOR: '1', COLUMNS: '500' };
 
 /** The clouds, in a child process. */
 export class LocalAccount implements AsyncDisposable {
-  /** What `local-clouds` printed. */
-  readonly printed: string;
   readonly state: LocalCloudsState;
-  readonly #child: ChildProcess;
+  readonly #clouds: CloudsProcess;
   readonly #folder: string;
 
-  private constructor(printed: string, child: ChildProcess, folder: string) {
-    this.printed = printed;
-    this.state = localClouds.parse(JSON.parse(printed));
-    this.#child = child;
+  private constructor(clouds: CloudsProcess, folder: string) {
+    this.state = localClouds.parse(JSON.parse(clouds.printed));
+    this.#clouds = clouds;
     this.#folder = folder;
+  }
+
+  /** What `local-clouds` printed. */
+  get printed(): string {
+    return this.#clouds.printed;
   }
 
   static async start(): Promise<LocalAccount> {
     const folder = await mkdtemp(path.join(tmpdir(), 'ryla-scenario-clouds-'));
-    const child = spawn(path.join(bin, 'local-clouds'), ['--state-dir', folder, '--until-eof'], {
-      stdio: ['pipe', 'pipe', 'ignore'],
-      env: { ...process.env, COMFY_SIM_MODEL_LOAD_MS: '0' },
-    });
-    const printed = await new Promise<string>((resolve, reject) => {
-      let text = '';
-      child.stdout.on('data', (piece: Buffer) => {
-        text += piece.toString();
-        if (text.includes('\n')) resolve(text.split('\n')[0] ?? '');
-      });
-      child.once('error', reject);
-      child.once('close', (code) => reject(new Error(`The local clouds ended with ${String(code)}.`)));
-    });
-    return new LocalAccount(printed, child, folder);
+    const env = { COMFY_SIM_MODEL_LOAD_MS: '0' };
+    return new LocalAccount(await CloudsProcess.start({ stateDir: folder, env }), folder);
   }
 
   /** Makes an environment with the secret that the apps need. */
@@ -79,9 +68,7 @@ export class LocalAccount implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = new Promise((resolve) => this.#child.once('close', resolve));
-    this.#child.stdin?.end();
-    if (this.#child.exitCode === null) await closed;
+    await this.#clouds[Symbol.asyncDispose]();
     await rm(this.#folder, { recursive: true, force: true });
   }
 }

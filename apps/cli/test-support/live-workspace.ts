@@ -7,6 +7,8 @@ import path from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
 
+import { bin, CloudsProcess } from './clouds-process.ts';
+
 /** Milliseconds that a test with child processes may take on a slow machine. */
 export const LIVE_MS = 120_000;
 
@@ -52,10 +54,8 @@ export interface RunpodWorker {
   readonly idleTimeoutMs: number;
 }
 
-const BIN = path.join(repositoryRoot, '.venv/bin');
-
 /** How the real worker is started. */
-export const WORKER_COMMAND = [path.join(BIN, 'python'), '-m', 'ryla_runpod'];
+export const WORKER_COMMAND = [path.join(bin, 'python'), '-m', 'ryla_runpod'];
 
 /** What the file of the local clouds has that is used here. */
 interface CloudsFile {
@@ -116,7 +116,7 @@ export async function createLiveWorkspace(): Promise<LiveWorkspace> {
       const env = { ...process.env, ...environment, NO_COLOR: '1', FORCE_COLOR: undefined };
       const cwd = path.join(repositoryRoot, 'apps/modal');
       const modal = (args: readonly string[], more = {}) =>
-        promisify(execFile)(path.join(BIN, 'modal'), args, { cwd, env: { ...env, ...more } });
+        promisify(execFile)(path.join(bin, 'modal'), args, { cwd, env: { ...env, ...more } });
       await modal(['secret', 'create', '--force', 'ryla-secrets', 'RYLA_API_TOKEN=a-token-of-tests']);
       await modal(['deploy', 'comfyui_app.py'], { RYLA_ENDPOINT: 'photo-finish' });
     },
@@ -165,27 +165,12 @@ async function put({ runpod }: CloudsFile, route: string, body: unknown): Promis
 
 /** Starts the local clouds, registers the endpoint's RunPod worker, and leaves the file that says so. */
 async function startRunpod(root: string): Promise<() => Promise<void>> {
-  if (!existsSync(BIN)) throw new Error('Run `npm run setup` first.');
+  if (!existsSync(bin)) throw new Error('Run `npm run setup` first.');
   const state = path.join(root, '.local-clouds');
-  const clouds = spawn(path.join(BIN, 'local-clouds'), ['--state-dir', state, '--until-eof', '--json'], {
-    stdio: ['pipe', 'pipe', 'ignore'],
-  });
-  const closed = new Promise<void>((resolve) => clouds.once('close', () => resolve()));
-  const line = await new Promise<string>((resolve, reject) => {
-    clouds.once('error', reject);
-    clouds.once('close', (code) => reject(new Error(`The local clouds ended with ${code}.`)));
-    let text = '';
-    clouds.stdout.on('data', (piece: Buffer) => {
-      text += piece.toString();
-      if (text.includes('\n')) resolve(text.split('\n')[0] ?? '');
-    });
-  });
+  const clouds = await CloudsProcess.start({ stateDir: state, args: ['--json'] });
   await mkdir(state, { recursive: true });
-  await writeFile(path.join(state, 'environment.json'), line);
+  await writeFile(path.join(state, 'environment.json'), clouds.printed);
   const worker = { command: WORKER_COMMAND, idleTimeoutMs: 1_000 };
   await put(await cloudsFile(root), 'endpoints/photo-finish', worker);
-  return async () => {
-    clouds.stdin.end();
-    await closed;
-  };
+  return () => clouds[Symbol.asyncDispose]();
 }

@@ -8,6 +8,7 @@ import { runInNewContext } from 'node:vm';
 import { type JobSnapshot, PollScheduler, createRateLimiter, systemClock } from '../src/index.ts';
 import { ManualClock } from '../src/testing/index.ts';
 import { SimulatedEndpoint } from '../src/testing/simulated-endpoint.ts';
+import type { Result } from './rounds.ts';
 
 const JOBS = 10_000;
 const ROUNDS = 5;
@@ -15,17 +16,8 @@ const STATUS_LIMIT = { requests: 2_000, perMs: 10_000, concurrent: 400 };
 const RETENTION_MS = 30 * 60_000;
 const NEVER = new AbortController().signal;
 
-interface Figure {
-  readonly name: string;
-  readonly ours: number;
-  readonly peer: number;
-  readonly peerName: string;
-  readonly ratio: number;
-  readonly unit: string;
-}
-
 /** Milliseconds, microseconds and MiB; less is better in all of them. */
-export async function run(): Promise<Figure[]> {
+export async function run(): Promise<Result[]> {
   const even = await noticing(() => 5);
   const random = await noticing((clock) => -Math.log(1 - clock.random()) * 10);
   const ours = await best(ourJobs);
@@ -58,7 +50,7 @@ function figure(
   { ours, peer }: { readonly ours: number; readonly peer: number },
   peerName: string,
   unit: string,
-): Figure {
+): Result {
   return { name, ours, peer, peerName, ratio: ours / peer, unit };
 }
 

@@ -10,20 +10,12 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { DatabaseSync } from 'node:sqlite';
 
 import { type JobIntent, type JobStore, sqliteJobStore } from '../src/index.ts';
+import type { Result } from './rounds.ts';
 
 const CALLERS = 64;
 const ROUNDS = 4;
 const TURN_MS = 400;
 const LEASE = { owner: 'bench', ms: 60_000 };
-
-interface Result {
-  name: string;
-  ours: number;
-  peer: number;
-  peerName: string;
-  ratio: number;
-  unit: string;
-}
 
 /** Durable writes a second by 64 callers at once, and how long the event loop stands still while they write. */
 export async function run(): Promise<Result[]> {

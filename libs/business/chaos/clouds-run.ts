@@ -2,24 +2,14 @@
  * Jobs through one service over the real local clouds, by way of a network that fails, while worker processes are killed;
  * what came of them, counted by the engines.
  */
-import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import process from 'node:process';
 import { setTimeout } from 'node:timers/promises';
 
-import { parseApiWorkflow } from '@ryla/workflow';
-
-import {
-  ComfyUIServiceError,
-  createComfyUIService,
-  ERROR_CODES,
-  type JobRecord,
-  type JobStore,
-  modal,
-  runpod,
-} from '../src/index.ts';
+import { createComfyUIService, type JobRecord, type JobStore, modal, runpod } from '../src/index.ts';
 import { attemptId } from '../src/services/stored-job.ts';
 import { createWebhookHandler, createWebhookSecret, nodeListener } from '../src/webhooks/index.ts';
+import { callers, drained, type Heard, succeeded } from './callers.ts';
 import { type ChaosClouds, ENDPOINT, startClouds } from './clouds.ts';
 import { count, readBook } from './engine-book.ts';
 import { fastClock } from './fast-clock.ts';
@@ -79,14 +69,9 @@ const ATTEMPTS = 4;
 /** Longest wait for jobs whose callers have gone, in milliseconds. */
 const DRAIN_MS = 120_000;
 
-const workflow = parseApiWorkflow({
-  '1': { class_type: 'EmptyImage', inputs: { width: 8, height: 8, batch_size: 1, color: 0 } },
-  '2': { class_type: 'SaveImage', inputs: { images: ['1', 0], filename_prefix: 'x' } },
-});
-
 /** Runs jobs over the local clouds. Time runs faster for the service, not for the clouds. */
 export async function cloudsRun(options: CloudsRunOptions): Promise<CloudsRunReport> {
-  const { jobs, store } = options;
+  const { store } = options;
   const random = seeded(options.seed);
   await using clouds = await startClouds({ runMs: RUN_MS, workers: 2 });
   const clock = fastClock(SPEED, random);
@@ -136,32 +121,13 @@ export async function cloudsRun(options: CloudsRunOptions): Promise<CloudsRunRep
   const address = server.address();
   webhooks = `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`;
 
-  const failed: Record<string, number> = {};
-  const undocumented: string[] = [];
-  const ended = new Map<string, 'succeeded' | 'failed'>();
-  let begun = 0;
-  const caller = async (): Promise<void> => {
-    while (begun < jobs) {
-      begun += 1;
-      const jobId = randomUUID();
-      try {
-        await (await service.submitWorkflow({ workflow }, { jobId })).result();
-        ended.set(jobId, 'succeeded');
-      } catch (error) {
-        const code = ComfyUIServiceError.isInstance(error) ? error.code : String(error);
-        if (!ERROR_CODES.some((known) => known === code)) undocumented.push(code);
-        failed[code] = (failed[code] ?? 0) + 1;
-        ended.set(jobId, 'failed');
-      }
-      options.onEnd?.(ended.size);
-    }
-  };
-  let records: readonly JobRecord[] = [];
+  let heard: Heard;
+  let records: readonly JobRecord[];
   const over = new AbortController();
   const killing = killWorkers(clouds, { random, kills: options.kills, signal: over.signal });
   try {
-    await Promise.all(Array.from({ length: options.concurrency }, caller));
-    await drained(service, store);
+    heard = await callers(service, options);
+    await drained(service, store, { longestMs: DRAIN_MS, everyMs: 200 });
     records = await allJobs(store);
   } finally {
     over.abort();
@@ -181,9 +147,9 @@ export async function cloudsRun(options: CloudsRunOptions): Promise<CloudsRunRep
   const tally = (names: readonly string[]): Record<string, number> =>
     Object.fromEntries([...Map.groupBy(names, (name) => name)].map(([name, all]) => [name, all.length]));
   return {
-    succeeded: [...ended.values()].filter((end) => end === 'succeeded').length,
-    failed,
-    undocumented,
+    succeeded: succeeded(heard),
+    failed: heard.failed,
+    undocumented: heard.undocumented,
     lost: records
       .filter((job) => !isOver(job) || (job.status === 'succeeded' && !ran.has(job.id)))
       .map(({ id }) => id),
@@ -231,16 +197,6 @@ async function killWorkers(clouds: ChaosClouds, { random, kills, signal }: Killi
 /** Waits, but not beyond the signal. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await setTimeout(ms, undefined, { signal }).catch(() => undefined);
-}
-
-async function drained(service: { recover(): Promise<unknown> }, store: JobStore): Promise<void> {
-  const deadline = performance.now() + DRAIN_MS;
-  for (;;) {
-    await service.recover();
-    const { queued, running, canceling } = await store.count();
-    if (queued + running + canceling === 0 || performance.now() > deadline) return;
-    await setTimeout(200);
-  }
 }
 
 async function allJobs(store: JobStore): Promise<JobRecord[]> {

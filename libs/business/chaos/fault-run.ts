@@ -1,20 +1,10 @@
 /** Many jobs through one service over backends that fail; what came of them. */
-import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 
-import { parseApiWorkflow } from '@ryla/workflow';
-
-import {
-  comfyApi,
-  type ComfyUIService,
-  ComfyUIServiceError,
-  createComfyUIService,
-  ERROR_CODES,
-  type JobStore,
-  runpod,
-} from '../src/index.ts';
+import { comfyApi, type ComfyUIService, createComfyUIService, type JobStore, runpod } from '../src/index.ts';
 import { attemptId } from '../src/services/stored-job.ts';
 import { createWebhookHandler, createWebhookSecret, nodeListener } from '../src/webhooks/index.ts';
+import { callers, drained, type Heard, succeeded } from './callers.ts';
 import { fastClock } from './fast-clock.ts';
 import { faultyBackends } from './faulty-backends.ts';
 import { seeded } from './seeded.ts';
@@ -54,11 +44,6 @@ export interface FaultRunReport {
 
 /** Longest wait for jobs whose callers have gone, in milliseconds. */
 const DRAIN_MS = 90_000;
-
-const workflow = parseApiWorkflow({
-  '1': { class_type: 'EmptyImage', inputs: { width: 8, height: 8, batch_size: 1, color: 0 } },
-  '2': { class_type: 'SaveImage', inputs: { images: ['1', 0], filename_prefix: 'x' } },
-});
 
 /** Runs jobs over faulty backends. Time runs faster for the service. */
 export async function faultRun(options: FaultRunOptions): Promise<FaultRunReport> {
@@ -106,53 +91,29 @@ export async function faultRun(options: FaultRunOptions): Promise<FaultRunReport
       ? setInterval(() => clock.jump((random() - 0.5) * 4 * 60_000), 200)
       : undefined;
 
-  const failed: Record<string, number> = {};
-  const undocumented: string[] = [];
-  const ended = new Map<string, 'succeeded' | 'failed'>();
-  let begun = 0;
-  const worker = async (): Promise<void> => {
-    while (begun < options.jobs) {
-      begun += 1;
-      const jobId = randomUUID();
-      try {
-        await (await service.submitWorkflow({ workflow }, { jobId })).result();
-        ended.set(jobId, 'succeeded');
-      } catch (error) {
-        const code = ComfyUIServiceError.isInstance(error) ? error.code : String(error);
-        if (!ERROR_CODES.some((known) => known === code)) undocumented.push(code);
-        failed[code] = (failed[code] ?? 0) + 1;
-        ended.set(jobId, 'failed');
-      }
-    }
-  };
-  let statuses: Readonly<Record<string, number>> = {};
+  let heard: Heard;
+  let counts: Awaited<ReturnType<typeof drained>>;
   try {
-    await Promise.all(Array.from({ length: options.concurrency }, worker));
-    const deadline = performance.now() + DRAIN_MS;
-    for (;;) {
-      await service.recover();
-      const { queued, running, canceling, ...ends } = await options.store.count();
-      statuses = { unfinished: queued + running + canceling, ...ends };
-      if (queued + running + canceling === 0 || performance.now() > deadline) break;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    heard = await callers(service, options);
+    counts = await drained(service, options.store, { longestMs: DRAIN_MS, everyMs: 20 });
   } finally {
     clearInterval(jumps);
     await service.close();
     server.closeAllConnections();
     server.close();
   }
+  const { queued, running, canceling, ...ends } = counts;
   const ran = (jobId: string): number =>
     [1, 2, 3, 4].reduce((sum, attempt) => sum + (backends.executions.get(attemptId(jobId, attempt)) ?? 0), 0);
   return {
-    succeeded: [...ended.values()].filter((end) => end === 'succeeded').length,
-    failed,
-    undocumented,
-    lost: [...ended].filter(([id, end]) => end === 'succeeded' && ran(id) === 0).map(([id]) => id),
+    succeeded: succeeded(heard),
+    failed: heard.failed,
+    undocumented: heard.undocumented,
+    lost: [...heard.ended].filter(([id, end]) => end === 'succeeded' && ran(id) === 0).map(([id]) => id),
     twice: [...backends.executions].filter(([, count]) => count > 1).map(([id]) => id),
     overlaps: backends.overlaps,
     requests: backends.requests,
     injected: Object.fromEntries(backends.injected),
-    statuses,
+    statuses: { unfinished: queued + running + canceling, ...ends },
   };
 }

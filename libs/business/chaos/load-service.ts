@@ -7,19 +7,15 @@ import { createServer } from 'node:http';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 
-import { parseApiWorkflow } from '@ryla/workflow';
 import { request } from 'undici';
 import { z } from 'zod';
 
 import { type ComfyUIService, createComfyUIService, memoryJobStore, runpod } from '../src/index.ts';
 import { createWebhookHandler, createWebhookSecret, nodeListener } from '../src/webhooks/index.ts';
+import { workflow } from './workflow.ts';
 
 const [, , jobs = '', rate = ''] = process.argv;
 const count = Number(jobs);
-const workflow = parseApiWorkflow({
-  '1': { class_type: 'EmptyImage', inputs: { width: 8, height: 8, batch_size: 1, color: 0 } },
-  '2': { class_type: 'SaveImage', inputs: { images: ['1', 0], filename_prefix: 'x' } },
-});
 
 const server = spawn(process.execPath, [new URL('load-server.ts', import.meta.url).pathname, rate], {
   stdio: ['pipe', 'pipe', 'inherit'],

@@ -6,10 +6,9 @@ import { randomUUID } from 'node:crypto';
 import { writeSync } from 'node:fs';
 import process from 'node:process';
 
-import { parseApiWorkflow } from '@ryla/workflow';
-
 import { comfyApi, ComfyUIServiceError, createComfyUIService, runpod, sqliteJobStore } from '../src/index.ts';
 import { fastClock } from './fast-clock.ts';
+import { workflow } from './workflow.ts';
 
 process.stdin
   .resume()
@@ -35,10 +34,6 @@ const service = createComfyUIService({
   store,
   restarts: 3,
   clock,
-});
-const workflow = parseApiWorkflow({
-  '1': { class_type: 'EmptyImage', inputs: { width: 8, height: 8, batch_size: 1, color: 0 } },
-  '2': { class_type: 'SaveImage', inputs: { images: ['1', 0], filename_prefix: 'x' } },
 });
 
 if (mode === 'submit') {

@@ -63,13 +63,8 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
  */
 export function endpointProject(root: string, outline: EndpointOutline): ProjectConfiguration {
   return {
-    root,
-    name: path.posix.basename(root),
-    sourceRoot: root,
-    projectType: 'library',
-    tags: ['type:endpoint', 'scope:endpoint'],
+    ...bareProject(root, outline),
     implicitDependencies: [...ENDPOINT_APPS],
-    ...(outline.description === undefined ? {} : { metadata: { description: outline.description } }),
     targets: {
       validate: validate(root),
       fingerprint: fingerprint(root, outline),
@@ -85,6 +80,18 @@ export function endpointProject(root: string, outline: EndpointOutline): Project
       test: test(root),
       openapi: openapi(root),
     },
+  };
+}
+
+/** What the project of an endpoint is called and where it lies, here and in a workspace that installed this package. */
+export function bareProject(root: string, { description }: EndpointOutline): ProjectConfiguration {
+  return {
+    root,
+    name: path.posix.basename(root),
+    sourceRoot: root,
+    projectType: 'library',
+    tags: ['type:endpoint', 'scope:endpoint'],
+    ...(description === undefined ? {} : { metadata: { description } }),
   };
 }
 

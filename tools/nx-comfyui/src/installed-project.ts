@@ -1,8 +1,6 @@
-import path from 'node:path';
-
 import type { ProjectConfiguration, TargetConfiguration } from '@nx/devkit';
 
-import type { EndpointOutline } from './endpoint-project.ts';
+import { bareProject, type EndpointOutline } from './endpoint-project.ts';
 
 /**
  * The project of an endpoint in a workspace that installed this package: what needs nothing but the package. Deploying takes the
@@ -16,14 +14,8 @@ export function installedProject(
   outline: EndpointOutline,
   programs: string,
 ): ProjectConfiguration {
-  const { description } = outline;
   return {
-    root,
-    name: path.posix.basename(root),
-    sourceRoot: root,
-    projectType: 'library',
-    tags: ['type:endpoint', 'scope:endpoint'],
-    ...(description === undefined ? {} : { metadata: { description } }),
+    ...bareProject(root, outline),
     targets: {
       validate: program(`node ${programs}/validate.js ${root}`, {
         cache: true,

@@ -12,16 +12,18 @@ import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from comfy_worker import ClaimsUnavailable, JobAlreadyClaimed
 from comfy_worker.claims import (
     LEASE,
-    SAFE_SHARE,
+    Renewal,
     already_claimed,
     done_before,
     is_same_delivery,
+    kept_alive,
     not_renewed,
 )
 
@@ -114,20 +116,12 @@ class BucketClaims:
         ClaimsUnavailable.
         """
         await self.check()
-        loop = asyncio.get_running_loop()
         claim, begun = await self._take(job_id, holder)
-        deadline = asyncio.timeout_at(begun + self._lease * SAFE_SHARE)
         try:
-            async with deadline:
-                beat = loop.create_task(self._keep_alive(claim, deadline))
-                try:
-                    yield claim
-                finally:
-                    beat.cancel()
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            raise await self._lost(claim) from None
+            async with kept_alive(
+                self._lease, begun, partial(self._renew, claim), partial(self._lost, claim)
+            ):
+                yield claim
         finally:
             if claim.state == HELD and claim.is_ours:
                 await claim.release()
@@ -164,21 +158,16 @@ class BucketClaims:
             raise already_claimed(job_id, _holder_of(found))
         return True
 
-    async def _keep_alive(self, claim: BucketClaim, deadline: asyncio.Timeout) -> None:
-        loop = asyncio.get_running_loop()
-        while claim.state == HELD:
-            await asyncio.sleep(self._lease / 6)
-            if claim.state != HELD:
-                return
-            begun = loop.time()
-            try:
-                await claim.write(HELD)
-            except Changed:
-                deadline.reschedule(loop.time())
-                return
-            except ClaimsUnavailable:
-                continue  # the deadline stays
-            deadline.reschedule(begun + self._lease * SAFE_SHARE)
+    async def _renew(self, claim: BucketClaim) -> Renewal:
+        if claim.state != HELD:
+            return Renewal.OVER
+        try:
+            await claim.write(HELD)
+        except Changed:
+            return Renewal.REPLACED
+        except ClaimsUnavailable:
+            return Renewal.FAILED
+        return Renewal.DONE
 
     async def _lost(self, claim: BucketClaim) -> JobAlreadyClaimed | ClaimsUnavailable:
         if claim.is_ours:

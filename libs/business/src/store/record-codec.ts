@@ -2,7 +2,7 @@
 import { z } from 'zod';
 
 import type { JobRecord, JsonValue } from './job-record.ts';
-import { isRecord } from './record-guard.ts';
+import { isRecord, KINDS, STATUSES, SUBMISSIONS } from './record-guard.ts';
 import { JobStoreError } from './store-error.ts';
 
 const milliseconds = z.number().nullable();
@@ -17,9 +17,9 @@ export const recordSchema: z.ZodType<JobRecord> = z.looseObject({
   routeKey: z.string().nullable(),
   payloadHash: z.string(),
   attempt: z.number(),
-  submission: z.enum(['intended', 'submitted', 'unknown', 'refused']),
+  submission: z.enum(SUBMISSIONS),
   providerRef: z.record(z.string(), z.string()).nullable(),
-  status: z.enum(['queued', 'running', 'canceling', 'succeeded', 'failed', 'canceled', 'expired', 'lost']),
+  status: z.enum(STATUSES),
   createdAt: z.number(),
   submittedAt: milliseconds,
   startedAt: milliseconds,
@@ -68,7 +68,7 @@ export const recordSchema: z.ZodType<JobRecord> = z.looseObject({
     z.looseObject({
       nodeId: z.string(),
       name: z.string(),
-      kind: z.enum(['image', 'video', 'audio', 'text', 'file', 'latent']),
+      kind: z.enum(KINDS),
       contentType: z.string(),
       size: z.number().nullable(),
       sha256: z.string().nullable(),

@@ -3,11 +3,14 @@
  * is refused here goes through the schema of record-codec.ts, which says what is wrong; a property test holds the two
  * together.
  */
-import type { JobRecord } from './job-record.ts';
+import type { OutputKind } from '@ryla/workflow';
+
+import type { JobRecord, StoredJobStatus, SubmissionState } from './job-record.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
-const STATUSES: ReadonlySet<unknown> = new Set([
+/** Every {@link StoredJobStatus}. */
+export const STATUSES = [
   'queued',
   'running',
   'canceling',
@@ -16,9 +19,27 @@ const STATUSES: ReadonlySet<unknown> = new Set([
   'canceled',
   'expired',
   'lost',
-]);
-const SUBMISSIONS: ReadonlySet<unknown> = new Set(['intended', 'submitted', 'unknown', 'refused']);
-const KINDS: ReadonlySet<unknown> = new Set(['image', 'video', 'audio', 'text', 'file', 'latent']);
+] as const satisfies readonly StoredJobStatus[];
+/** Every {@link SubmissionState}. */
+export const SUBMISSIONS = [
+  'intended',
+  'submitted',
+  'unknown',
+  'refused',
+] as const satisfies readonly SubmissionState[];
+/** Every {@link OutputKind}. */
+export const KINDS = [
+  'image',
+  'video',
+  'audio',
+  'text',
+  'file',
+  'latent',
+] as const satisfies readonly OutputKind[];
+
+const isStatus = memberOf(STATUSES);
+const isSubmission = memberOf(SUBMISSIONS);
+const isKind = memberOf(KINDS);
 
 /** Whether a value that came out of JSON is a record; fields of newer releases may be there too. */
 export function isRecord(value: unknown): value is JobRecord {
@@ -32,9 +53,9 @@ export function isRecord(value: unknown): value is JobRecord {
     isTextOrNull(value['routeKey']) &&
     isText(value['payloadHash']) &&
     isNumber(value['attempt']) &&
-    SUBMISSIONS.has(value['submission']) &&
+    isSubmission(value['submission']) &&
     (providerRef === null || isProviderRef(providerRef)) &&
-    STATUSES.has(value['status']) &&
+    isStatus(value['status']) &&
     isNumber(value['createdAt']) &&
     isNumberOrNull(value['submittedAt']) &&
     isNumberOrNull(value['startedAt']) &&
@@ -114,7 +135,7 @@ function isOutput(value: unknown): boolean {
     isFields(value) &&
     isText(value['nodeId']) &&
     isText(value['name']) &&
-    KINDS.has(value['kind']) &&
+    isKind(value['kind']) &&
     isText(value['contentType']) &&
     isNumberOrNull(value['size']) &&
     isTextOrNull(value['sha256']) &&
@@ -141,4 +162,9 @@ function isNumber(value: unknown): boolean {
 
 function isNumberOrNull(value: unknown): boolean {
   return value === null || isNumber(value);
+}
+
+function memberOf(members: readonly unknown[]): (value: unknown) => boolean {
+  const set = new Set(members);
+  return (value) => set.has(value);
 }

@@ -14,7 +14,7 @@ import type { UnjudgedPair } from './pair-outputs.ts';
 import { hills, pictureFile } from './pictures.fixture.ts';
 import type { Volume } from './costs.ts';
 import { chanceOf } from './noise-floor.ts';
-import { seeded } from './schedule.ts';
+import { seeded } from '../seeded.ts';
 import { type Scripted, scriptedEndpoint, scriptedService } from './scripted-service.fixture.ts';
 import { dropThumbnails, THUMBNAIL_PAIRS } from './shown-pairs.ts';
 import { variedInputs } from './varied-inputs.ts';

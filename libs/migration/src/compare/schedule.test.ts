@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
 
-import { ARMS, BLOCK_RUNS, schedule, seeded } from './schedule.ts';
+import { seeded } from '../seeded.ts';
+import { ARMS, BLOCK_RUNS, schedule } from './schedule.ts';
 
 describe('the order of a comparison', () => {
   it('has every run three times, within its block, the same for the same seed', () => {

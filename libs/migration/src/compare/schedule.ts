@@ -34,17 +34,6 @@ export function schedule(runs: number, random: () => number): readonly Turn[] {
   return turns;
 }
 
-/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 function shuffledBlock(runs: readonly number[], random: () => number): Turn[] {
   const turns = runs.flatMap((run) => ARMS.map((arm): Turn => ({ run, arm })));
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {

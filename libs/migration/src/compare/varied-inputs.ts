@@ -1,7 +1,7 @@
 /** Inputs of many runs from one set. */
 import type { EndpointDefinition } from '@ryla/workflow';
 
-import { seeded } from './schedule.ts';
+import { seeded } from '../seeded.ts';
 
 /** Seeds are drawn from this many numbers: every sampler takes them. */
 const SEEDS = 2 ** 31;

@@ -2,6 +2,7 @@
 import { meanComparison, p95Comparison, plainRate, rateComparison } from '../gates/comparisons.ts';
 import { type Comparison, type Lines, look, type Series } from '../gates/gate.ts';
 import { LEVELS } from '../gates/gates.ts';
+import { seeded } from '../seeded.ts';
 import { LOOK_SIZES } from './looks.ts';
 
 /** Two sides of which the truth is known. */
@@ -103,8 +104,8 @@ export const SCENARIOS: readonly Scenario[] = [
 export function simulate(scenario: Scenario, runs: number): Outcome {
   const count = { falseRollbacks: 0, missedRegressions: 0, wrongAdvances: 0, refusedAdvances: 0 };
   for (let seed = 1; seed <= runs; seed += 1) {
-    const equal = watch(scenario, 1, mulberry32(seed));
-    const worse = watch(scenario, REGRESSION, mulberry32(seed + 1_000_003));
+    const equal = watch(scenario, 1, seeded(seed));
+    const worse = watch(scenario, REGRESSION, seeded(seed + 1_000_003));
     if (equal.rolledBack) count.falseRollbacks += 1;
     if (!equal.wasFine) count.refusedAdvances += 1;
     if (!worse.rolledBack) count.missedRegressions += 1;
@@ -143,17 +144,6 @@ function upTo({ times, values }: Series, size: number): Series {
 
 function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-}
-
-/** The same numbers for the same seed. */
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function percent(rate: number): string {

@@ -8,9 +8,11 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -122,19 +124,11 @@ class DirectoryClaims:
         ClaimsUnavailable.
         """
         claim, begun = await self._take(job_id, holder)
-        deadline = asyncio.timeout_at(begun + self._lease * SAFE_SHARE)
         try:
-            async with deadline:
-                beat = asyncio.create_task(self._keep_alive(claim, deadline))
-                try:
-                    yield claim
-                finally:
-                    beat.cancel()
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            by = _read(claim.later)
-            raise (not_renewed(job_id) if by is None else already_claimed(job_id, by)) from None
+            async with kept_alive(
+                self._lease, begun, partial(self._renew, claim), partial(self._lost, claim)
+            ):
+                yield claim
         finally:
             if not claim.done.exists():
                 # Failed or cancelled here: whoever comes next need not wait for the lease.
@@ -177,19 +171,19 @@ class DirectoryClaims:
         except FileNotFoundError:
             return True
 
-    async def _keep_alive(self, claim: Claim, deadline: asyncio.Timeout) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._lease / 6)
-            begun = loop.time()
-            if claim.later.exists():
-                deadline.reschedule(begun)
-                return
-            try:
-                os.utime(claim.file, (self._now(), self._now()))
-            except OSError:
-                continue  # the deadline stays
-            deadline.reschedule(begun + self._lease * SAFE_SHARE)
+    async def _renew(self, claim: Claim) -> Renewal:
+        if claim.later.exists():
+            return Renewal.REPLACED
+        try:
+            os.utime(claim.file, (self._now(), self._now()))
+        except OSError:
+            return Renewal.FAILED
+        return Renewal.DONE
+
+    @staticmethod
+    async def _lost(claim: Claim) -> JobAlreadyClaimed | ClaimsUnavailable:
+        by = _read(claim.later)
+        return not_renewed(claim.job_id) if by is None else already_claimed(claim.job_id, by)
 
     def prune(self) -> int:
         """Deletes claims that nobody can ask for any more; how many."""
@@ -201,6 +195,62 @@ class DirectoryClaims:
 
     def _files(self) -> list[Path]:
         return [file for file in self._folder.glob("*") if file.is_file()] if self._folder.is_dir() else []
+
+
+class Renewal(Enum):
+    """What became of a renewal."""
+
+    DONE = auto()
+    FAILED = auto()
+    """The claim could not be reached: the next renewal may."""
+    REPLACED = auto()
+    """Another holder has it."""
+    OVER = auto()
+    """It needs none any more."""
+
+
+@asynccontextmanager
+async def kept_alive(
+    lease: float,
+    begun: float,
+    renew: Callable[[], Awaitable[Renewal]],
+    lost: Callable[[], Awaitable[JobAlreadyClaimed | ClaimsUnavailable]],
+) -> AsyncGenerator[None]:
+    """Renews a claim six times in a `lease` (seconds) while the body runs.
+
+    The body is cancelled once another has the claim, or when it was not renewed for SAFE_SHARE of the lease; the error
+    of `lost` is raised then. `begun` is the loop's time before the claim was taken.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = asyncio.timeout_at(begun + lease * SAFE_SHARE)
+    try:
+        async with deadline:
+            beat = loop.create_task(_beat(lease, renew, deadline))
+            try:
+                yield
+            finally:
+                beat.cancel()
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        raise await lost() from None
+
+
+async def _beat(lease: float, renew: Callable[[], Awaitable[Renewal]], deadline: asyncio.Timeout) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(lease / 6)
+        begun = loop.time()
+        match await renew():
+            case Renewal.DONE:
+                deadline.reschedule(begun + lease * SAFE_SHARE)
+            case Renewal.FAILED:
+                continue  # the deadline stays
+            case Renewal.REPLACED:
+                deadline.reschedule(loop.time())
+                return
+            case Renewal.OVER:
+                return
 
 
 def already_claimed(job_id: str, holder: Mapping[str, Any]) -> JobAlreadyClaimed:

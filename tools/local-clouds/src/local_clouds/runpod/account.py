@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from .management_resources import DISK_GB, TIMEOUT_MS, Document, Resources, new_release
+from .management_resources import (
+    CONTAINER_DEFAULTS,
+    TEMPLATE_DEFAULTS,
+    TIMEOUT_MS,
+    Document,
+    Resources,
+    new_release,
+)
 from .management_schemas import ENDPOINT, NETWORK_VOLUME, TEMPLATE, Schema, problems
 
 COLLECTIONS: Mapping[str, Schema] = {
@@ -18,21 +26,11 @@ COLLECTIONS: Mapping[str, Schema] = {
 IGNORED = ("gpus",)
 """The catalogue is RunPod's, not the account's."""
 
-CONTAINER: Document = {"args": "", "disk": DISK_GB, "env": {}, "ports": [], "registry": None}
 DEFAULTS: Mapping[str, Document] = {
     "networkVolumes": {"type": "STANDARD"},
-    "templates": {
-        **CONTAINER,
-        "mounts": {},
-        "serverless": False,
-        "public": False,
-        "category": "NVIDIA",
-        "startSsh": True,
-        "startJupyter": True,
-        "allowedCudaVersions": [],
-    },
+    "templates": TEMPLATE_DEFAULTS,
     "endpoints": {
-        **CONTAINER,
+        **CONTAINER_DEFAULTS,
         "type": "QUEUE",
         "dataCenterIds": [],
         "networkVolumes": [],
@@ -78,7 +76,7 @@ def fill(resources: Resources, account: Mapping[str, Any]) -> None:
 
 def _complete(name: str, account: Mapping[str, Any]) -> Iterator[Document]:
     for item in account.get(name, []):
-        yield {**DEFAULTS[name], **item}
+        yield {**deepcopy(DEFAULTS[name]), **item}
 
 
 def _problems(name: str, items: list[Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +31,19 @@ DISK_GB = 10
 CONTAINER_FIELDS = ("image", "args", "disk", "env", "ports", "registry")
 
 Document = dict[str, Any]
+
+CONTAINER_DEFAULTS: Document = {"args": "", "disk": DISK_GB, "env": {}, "ports": [], "registry": None}
+
+TEMPLATE_DEFAULTS: Document = {
+    **CONTAINER_DEFAULTS,
+    "mounts": {},
+    "serverless": False,
+    "public": False,
+    "category": "NVIDIA",
+    "startSsh": True,
+    "startJupyter": True,
+    "allowedCudaVersions": [],
+}
 
 
 class Refused(Exception):
@@ -194,22 +208,7 @@ class Resources:
     def create_template(self, body: Any) -> Document:
         """Makes a template; raises Refused."""
         request = _check(CREATE_TEMPLATE, body)
-        template: Document = {
-            "args": "",
-            "disk": DISK_GB,
-            "mounts": {},
-            "ports": [],
-            "env": {},
-            "registry": None,
-            "serverless": False,
-            "public": False,
-            "category": "NVIDIA",
-            "startSsh": True,
-            "startJupyter": True,
-            "allowedCudaVersions": [],
-            **request,
-            "id": _identifier(10),
-        }
+        template: Document = {**deepcopy(TEMPLATE_DEFAULTS), **request, "id": _identifier(10)}
         self.templates[template["id"]] = template
         return template
 
