@@ -206,6 +206,12 @@ def test_the_environment_says_what_is_read_and_how(comfyui: Path) -> None:
         Path("/cache/trace.json"),
     )
     assert ColdStartConfig.from_env({"COMFYUI_WEIGHTS": "comfyui"}).weights == "comfyui"
+    off = ColdStartConfig.from_env({**env, "COMFYUI_GPU_READ_AHEAD": "off"})
+    assert ColdStart(off, comfyui).environment()[launch.GPU_FILES] == ""
+    on = ColdStart(ColdStartConfig.from_env(env), comfyui).environment()[launch.GPU_FILES]
+    assert on == "/models/checkpoints/a.safetensors:/elsewhere/b.safetensors"
+    with pytest.raises(EngineNotConfigured, match="COMFYUI_GPU_READ_AHEAD"):
+        EngineConfig.from_env({"COMFYUI_GPU_READ_AHEAD": "maybe", "COMFYUI_DIR": str(comfyui)})
     with pytest.raises(EngineNotConfigured, match="COMFYUI_WEIGHTS"):
         EngineConfig.from_env({"COMFYUI_WEIGHTS": "fast", "COMFYUI_DIR": str(comfyui)})
 
@@ -214,6 +220,9 @@ def test_the_log_tells_what_was_loaded() -> None:
     start = ColdStart(ColdStartConfig(), None)
     start.log_line(
         "comfy_worker weights: read 23796645888 bytes of a b.safetensors, c.safetensors to cuda:0 in 0.957 s"
+    )
+    start.log_line(
+        "comfy_worker weights: handed over 9524215808 bytes of a b.safetensors, read ahead to cuda:0, after 0.003 s"
     )
     start.log_line("[INFO] comfy_worker weights: left to ComfyUI's own loader: files of type .ckpt")
     start.log_line("comfy_worker weights: off: ComfyUI 9.9 was not tested with it")
@@ -224,7 +233,15 @@ def test_the_log_tells_what_was_loaded() -> None:
             "bytes": 23796645888,
             "device": "cuda:0",
             "seconds": 0.957,
-        }
+            "ahead": False,
+        },
+        {
+            "files": "a b.safetensors",
+            "bytes": 9524215808,
+            "device": "cuda:0",
+            "seconds": 0.003,
+            "ahead": True,
+        },
     ]
     assert start.left_to_comfyui == ["files of type .ckpt", "ComfyUI 9.9 was not tested with it"]
 

@@ -123,7 +123,7 @@ def test_a_mapping_that_was_written_is_known(file: Path) -> None:
     assert torch_mapped.unwritten([place.file]) == {place.file.base}
     opened["0.weight"].data.mul_(2)  # `data` has a version counter of its own, so torch could not tell
     assert torch_mapped.unwritten([place.file]) == set()
-    assert torch_mapped.unwritten([place.file], smaps="/nonexistent") == set()
+    assert torch_mapped.unwritten([place.file], proc="/nonexistent") == set()
 
 
 class Patcher:

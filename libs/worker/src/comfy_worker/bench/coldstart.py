@@ -202,8 +202,9 @@ def table(result: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        "Seconds. boot: start until ComfyUI answers. model: our bulk reads, part of the first picture. first, second:",
-        "from submitting a workflow to its picture. together: boot and first, also as a multiple of the raw cold read.",
+        "Seconds. boot: start until ComfyUI answers. model: what ComfyUI waited for our reads, part of the first picture.",
+        "first, second: from submitting a workflow to its picture. together: boot and first, also as a multiple of the",
+        "raw cold read.",
     ]
     pictures = {run["firstPictureSha256"] for run in result["runs"]}
     if len(result["runs"]) > 1:

@@ -12,23 +12,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .launch import HELD
+from .launch import GPU_FILES, HELD
 from .read_ahead import ReadAhead, ReadAheadReport, Wanted
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 
 _READ = re.compile(r"comfy_worker weights: read (\d+) bytes of (.+) to (\S+) in ([\d.]+) s$")
+_HANDED_OVER = re.compile(
+    r"comfy_worker weights: handed over (\d+) bytes of (.+), read ahead to (\S+), after ([\d.]+) s$"
+)
 _OFF = re.compile(r"comfy_worker weights: (?:off|left to ComfyUI's own loader): (.*)$")
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsRead:
-    """One bulk read by our reader: file names, bytes, device such as cuda:0, seconds."""
+    """One bulk read by our reader: file names, bytes, device such as cuda:0, seconds that ComfyUI waited for it."""
 
     files: str
     nbytes: int
     device: str
     seconds: float
+    ahead: bool = False
+    """Whether it was read before ComfyUI asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +47,26 @@ class ColdStartConfig:
     """
     read_ahead: tuple[Path, ...] = ()
     import_trace: Path | None = None
+    gpu_read_ahead: bool = True
+    """Whether `read_ahead` is also read onto the GPU, where our reader is used and half of its memory is enough."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> ColdStartConfig:
         """Reads COMFYUI_WEIGHTS, COMFYUI_READ_AHEAD (paths, below COMFYUI_MODELS_DIR when relative, with `:`
-        between them) and COMFYUI_IMPORT_TRACE. Raises ValueError when the first has another value.
+        between them), COMFYUI_IMPORT_TRACE and COMFYUI_GPU_READ_AHEAD. Raises ValueError when the first or the last
+        has another value.
         """
         weights = env.get("COMFYUI_WEIGHTS") or "parallel"
         if weights not in ("parallel", "force", "comfyui"):
             raise ValueError(f"COMFYUI_WEIGHTS must be parallel, force or comfyui, not {weights!r}")
+        gpu = env.get("COMFYUI_GPU_READ_AHEAD") or "on"
+        if gpu not in ("on", "off"):
+            raise ValueError(f"COMFYUI_GPU_READ_AHEAD must be on or off, not {gpu!r}")
         models = Path(env.get("COMFYUI_MODELS_DIR") or ".")
         names = [name for name in env.get("COMFYUI_READ_AHEAD", "").split(os.pathsep) if name]
         trace = env.get("COMFYUI_IMPORT_TRACE")
-        return cls(weights, tuple(models / name for name in names), Path(trace) if trace else None)
+        files = tuple(models / name for name in names)
+        return cls(weights, files, Path(trace) if trace else None, gpu == "on")
 
 
 @dataclass(slots=True)
@@ -88,8 +100,10 @@ class ColdStart:
     def environment(self) -> dict[str, str]:
         """What the launcher reads in the process."""
         trace = self.config.import_trace
+        ahead = self.config.read_ahead if self.config.gpu_read_ahead else ()
         return {
             "COMFYUI_WEIGHTS": self.config.weights,
+            GPU_FILES: os.pathsep.join(os.path.abspath(path) for path in ahead),
             **({"COMFYUI_IMPORT_TRACE": str(trace)} if trace is not None else {}),
         }
 
@@ -118,6 +132,9 @@ class ColdStart:
         if found := _READ.search(line):
             nbytes, files, device, seconds = found.groups()
             self.reads.append(WeightsRead(files, int(nbytes), device, float(seconds)))
+        elif found := _HANDED_OVER.search(line):
+            nbytes, files, device, seconds = found.groups()
+            self.reads.append(WeightsRead(files, int(nbytes), device, float(seconds), ahead=True))
         elif found := _OFF.search(line):
             self.left_to_comfyui.append(found[1])
         elif HELD in line:
@@ -130,7 +147,13 @@ class ColdStart:
             "weights": self.config.weights,
             "bootSeconds": self.boot_seconds,
             "reads": [
-                {"files": one.files, "bytes": one.nbytes, "device": one.device, "seconds": one.seconds}
+                {
+                    "files": one.files,
+                    "bytes": one.nbytes,
+                    "device": one.device,
+                    "seconds": one.seconds,
+                    "ahead": one.ahead,
+                }
                 for one in self.reads
             ],
             "leftToComfyUI": self.left_to_comfyui,

@@ -6,6 +6,7 @@ Three functions are wrapped, none is replaced for good:
   lie in the mapping instead of being copied;
 - `comfy.model_patcher.ModelPatcher.load` brings such parameters onto the GPU in parallel, and copies those that stay
   into memory.
+What was read onto the GPU ahead (gpu_read_ahead.py) is handed over instead of read.
 Whatever is not as expected is left to ComfyUI: a tensor that was changed, another type, too little memory.
 """
 
@@ -21,14 +22,14 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from . import memory
-from .gpu_warm_up import WarmUp
+from .gpu_start import SMALLEST, GpuStart
 from .header import WeightsUnsupported
 from .torch_mapped import MappedFile, Place, any_mapped, open_tensors, place_of, unwritten
 from .torch_transfer import Transfer, free_device_memory, total_bytes, transfer
@@ -38,9 +39,6 @@ LOG_PREFIX = "comfy_worker weights:"
 
 TESTED_VERSIONS = ("0.3.64",)
 """ComfyUI versions that the hook was run against."""
-
-SMALLEST = 64 << 10
-"""Bytes below which a tensor is copied as ever: a norm's scale is not worth a place of its own."""
 
 GPU_MARGIN = 1 << 30
 """Bytes of GPU memory that a bulk load leaves free for what comes after it."""
@@ -66,17 +64,31 @@ _told = _Told()
 
 def say(message: str) -> None:
     """One line in ComfyUI's log."""
-    logging.info("%s %s", LOG_PREFIX, message)
+    if logging.getLogger().handlers:
+        logging.info("%s %s", LOG_PREFIX, message)
+    else:  # logging would set itself up, before ComfyUI does
+        print(LOG_PREFIX, message, flush=True)
 
 
-def install(comfy_version: str, *, force: bool = False) -> bool:
+_gpu = GpuStart(say)
+
+
+def install(
+    comfy_version: str,
+    *,
+    force: bool = False,
+    files: Sequence[str] = (),
+    serving: Callable[[], bool] = lambda: True,
+) -> bool:
     """Wraps ComfyUI's functions; False, with the reason in the log, when this ComfyUI is not one that we know.
 
-    `force` ignores the version, never the signatures.
+    `force` ignores the version, never the signatures. `files` are read onto the GPU ahead, from the page cache alone
+    until ComfyUI is `serving`; `watch_prompts` must follow.
     """
     problem = _unknown(comfy_version, force)
     if problem:
         say(f"off: {problem}")
+        _gpu.release("our loader is off")
         return False
     utils, patcher = sys.modules["comfy.utils"], sys.modules["comfy.model_patcher"]
     own_loader = utils.load_torch_file
@@ -85,11 +97,20 @@ def install(comfy_version: str, *, force: bool = False) -> bool:
         # Not getattr: transformers' lazy modules answer it with 2 s of imports.
         if getattr(module, "__dict__", {}).get("load_torch_file") is own_loader:
             setattr(module, "load_torch_file", ours)  # noqa: B010  (pyright: modules are not typed here)
-    warm_up = _warm_up()
-    patcher.ModelPatcher.load = _load(patcher.ModelPatcher.load, warm_up.wait if warm_up else lambda: None)
+    patcher.ModelPatcher.load = _load(patcher.ModelPatcher.load)
     torch.nn.Module.load_state_dict = _load_state_dict(torch.nn.Module.load_state_dict)
     say(f"on, for ComfyUI {comfy_version}")
+    management, ops = sys.modules.get("comfy.model_management"), sys.modules.get("comfy.ops")
+    _gpu.begin(management, getattr(ops, "scaled_dot_product_attention", None), files, serving)
     return True
+
+
+def begin_early(
+    comfy_version: str, *, force: bool, files: Sequence[str], serving: Callable[[], bool]
+) -> None:
+    """Begins on the GPU before ComfyUI's modules are imported, where its arguments allow; `install` must follow."""
+    if force or comfy_version in TESTED_VERSIONS:
+        _gpu.begin_early(sys.modules["comfy.cli_args"].args, files, serving)
 
 
 def _unknown(version: str, force: bool) -> str | None:
@@ -186,8 +207,9 @@ def _found(module: torch.nn.Module, state_dict: Any) -> list[_Found]:
         place = place_of(tensor) if tensor.numel() * tensor.element_size() >= SMALLEST else None
         if place is not None:
             found.append(_Found(name, parameter, tensor, place))
-    clean = _clean(one.place for one in found)
-    return [one for one in found if one.place.file.base in clean]
+    # One that stays in memory becomes the mapped tensor itself, with whatever was written to it.
+    clean = _clean(one.place for one in found if one.parameter.device.type == "cuda")
+    return [one for one in found if one.parameter.device.type == "cpu" or one.place.file.base in clean]
 
 
 def _clean(places: Iterable[Place]) -> set[int]:
@@ -207,23 +229,38 @@ def _lay_in_mapping(found: list[_Found]) -> list[_Found]:
 
 def _fill_on_gpu(found: list[_Found]) -> list[_Found]:
     on_gpu = [one for one in found if one.parameter.device.type == "cuda"]
-    _timed([Transfer(one.place, one.parameter) for one in on_gpu])
+    rest = _hand_over([(one.parameter, one.place) for one in on_gpu])
+    _timed([Transfer(place, parameter) for parameter, place in rest])
     return on_gpu
 
 
-def _warm_up() -> WarmUp | None:
-    """Begins to load the GPU's libraries, where ComfyUI works on a GPU of NVIDIA's."""
-    try:
-        device = sys.modules["comfy.model_management"].get_torch_device()
-        if device.type != "cuda" or torch.version.cuda is None:
-            return None
-        return WarmUp(device, sys.modules["comfy.ops"].scaled_dot_product_attention, say)
-    except Exception as error:
-        say(f"no warm-up: {type(error).__name__}: {error}")
-        return None
+_Mapped = tuple[torch.nn.Parameter, Place]
 
 
-def _load(own: Callable[..., Any], ready: Callable[[], None]) -> Callable[..., Any]:
+def _hand_over(mapped: list[_Mapped]) -> list[_Mapped]:
+    """Gives parameters what was read ahead for them; those for which nothing was are left."""
+    started = time.monotonic()
+    taken = _gpu.take([place for _, place in mapped])
+    if not taken:
+        return mapped
+    for number, content in taken.items():
+        parameter = mapped[number][0]
+        parameter.data = content.view(parameter.dtype).view(parameter.shape)
+    places = [mapped[number][1] for number in taken]
+    device = mapped[next(iter(taken))][0].device
+    say(
+        f"handed over {total_bytes(places)} bytes of {_names(places)}, read ahead to {device}, "
+        f"after {time.monotonic() - started:.3f} s"
+    )
+    return [one for number, one in enumerate(mapped) if number not in taken]
+
+
+def watch_prompts() -> None:
+    """To be called once ComfyUI's module `execution` is there."""
+    _gpu.watch_prompts(sys.modules["execution"])
+
+
+def _load(own: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(own)
     def load(
         self: Any,
@@ -232,12 +269,15 @@ def _load(own: Callable[..., Any], ready: Callable[[], None]) -> Callable[..., A
         force_patch_weights: bool = False,
         full_load: bool = False,
     ) -> Any:
-        ready()
+        _gpu.wait()
         if not any_mapped():
             return own(self, device_to, lowvram_model_memory, force_patch_weights, full_load)
         try:
-            if full_load and device_to is not None and torch.device(device_to).type == "cuda":
-                _bring(self, torch.device(device_to))
+            if device_to is not None and torch.device(device_to).type == "cuda":
+                if full_load:
+                    _bring(self, torch.device(device_to))
+                else:
+                    _gpu.release("a model is loaded only in part")
         except Exception as error:
             _told.once(f"a model, because of {type(error).__name__}: {error}")
         result = own(self, device_to, lowvram_model_memory, force_patch_weights, full_load)
@@ -262,16 +302,18 @@ def _mapped_parameters(model: torch.nn.Module) -> list[tuple[str, torch.nn.Param
 
 def _bring(patcher: Any, device: torch.device) -> None:
     """Onto the GPU, all but what a LoRA changes: ComfyUI keeps the original of that in memory."""
-    mapped = [one for one in _mapped_parameters(patcher.model) if one[0] not in patcher.patches]
-    needed = total_bytes(place for _, _, place in mapped)
+    mapped = [(name, (parameter, place)) for name, parameter, place in _mapped_parameters(patcher.model)]
+    _gpu.take([one[1] for name, one in mapped if name in patcher.patches])  # and that is the end of it
+    rest = _hand_over([one for name, one in mapped if name not in patcher.patches])
+    needed = total_bytes(place for _, place in rest)
     if not needed:
         return
     if needed + GPU_MARGIN > free_device_memory(device):
         _told.once(f"a model of {needed / 1e9:.1f} GB, for which the GPU has too little memory left")
         return
-    targets = [torch.empty_like(parameter.data, device=device) for _, parameter, _ in mapped]
-    _timed([Transfer(place, target) for (_, _, place), target in zip(mapped, targets, strict=True)])
-    for (_, parameter, _), target in zip(mapped, targets, strict=True):
+    targets = [torch.empty_like(parameter.data, device=device) for parameter, _ in rest]
+    _timed([Transfer(place, target) for (_, place), target in zip(rest, targets, strict=True)])
+    for (parameter, _), target in zip(rest, targets, strict=True):
         parameter.data = target
 
 
@@ -296,6 +338,9 @@ def _timed(transfers: list[Transfer]) -> None:
     started = time.monotonic()
     nbytes = transfer(transfers)
     seconds = time.monotonic() - started
-    names = sorted({os.path.basename(one.place.file.path) for one in transfers})
     device = transfers[0].target.device
-    say(f"read {nbytes} bytes of {', '.join(names)} to {device} in {seconds:.3f} s")
+    say(f"read {nbytes} bytes of {_names(one.place for one in transfers)} to {device} in {seconds:.3f} s")
+
+
+def _names(places: Iterable[Place]) -> str:
+    return ", ".join(sorted({os.path.basename(place.file.path) for place in places}))

@@ -1,7 +1,7 @@
 """Starts ComfyUI with the hook: `python launch.py [--hold] MAIN.PY ARGUMENTS…`, in ComfyUI's own Python.
 
-With --hold it imports what ComfyUI needs and does not touch a GPU, says so, and goes on when it reads a line: what a
-memory snapshot of a container may hold. It never fails by itself: whatever goes wrong here is logged, and ComfyUI
+With --hold it imports what ComfyUI needs, makes its tokenizers and does not touch a GPU, says so, and goes on when it
+reads a line: what a memory snapshot of a container may hold. It never fails by itself: whatever goes wrong here is logged, and ComfyUI
 starts as ever.
 """
 
@@ -30,6 +30,9 @@ HELD = "comfy_worker weights: imports done"
 
 HOOK_AFTER = "comfy.sd"
 """When ComfyUI has imported this, everything that the hook wraps exists."""
+
+GPU_FILES = "COMFY_WORKER_GPU_FILES"
+"""Variable with the files to read onto the GPU ahead, absolute paths with `:` between them; ours, not the user's."""
 
 REQUIREMENTS = (
     "numpy",
@@ -77,8 +80,10 @@ def main(arguments: list[str]) -> None:
     sys.path[0] = str(script.parent)  # as `python main.py` has it
     _attempt(_load_package)
     _attempt(lambda: _garbage().pause())
-    if os.environ.get("COMFYUI_WEIGHTS", "comfyui") != "comfyui":
+    ours = os.environ.get("COMFYUI_WEIGHTS", "comfyui") != "comfyui"
+    if ours:
         sys.meta_path.insert(0, AfterImport(HOOK_AFTER, lambda: _attempt(_install)))
+        sys.meta_path.insert(0, AfterImport("execution", lambda: _attempt(lambda: _hook().watch_prompts())))
     trace = os.environ.get("COMFYUI_IMPORT_TRACE")
     if trace and not Path(trace).exists():
         opened: dict[str, None] = {}
@@ -87,7 +92,9 @@ def main(arguments: list[str]) -> None:
             target=_attempt, args=(lambda: _write_trace(Path(trace), opened),), daemon=True
         ).start()
     if hold:
-        _hold(trace)
+        _hold(trace, ours)
+        if ours:
+            _attempt(lambda: _install("begin_early"))
     _attempt(lambda: _garbage().resume_when(_serving))
     runpy.run_path(str(script), run_name="__main__")
 
@@ -115,10 +122,15 @@ def _garbage() -> Any:
     return importlib.import_module(f"{PACKAGE}.garbage")
 
 
-def _install() -> None:
+def _install(call: str = "install") -> None:
     version = importlib.import_module("comfyui_version").__version__
-    hook = importlib.import_module(f"{PACKAGE}.comfy_hook")
-    hook.install(version, force=os.environ.get("COMFYUI_WEIGHTS") == "force")
+    files = [name for name in os.environ.get(GPU_FILES, "").split(os.pathsep) if name]
+    force = os.environ.get("COMFYUI_WEIGHTS") == "force"
+    getattr(_hook(), call)(version, force=force, files=files, serving=_serving)
+
+
+def _hook() -> Any:
+    return importlib.import_module(f"{PACKAGE}.comfy_hook")
 
 
 class AfterImport(importlib.abc.MetaPathFinder):
@@ -157,7 +169,7 @@ def _next_spec(
     return None
 
 
-def _hold(trace: str | None) -> None:
+def _hold(trace: str | None, ours: bool) -> None:
     started = time.monotonic()
     probes: list[str] = []
     _attempt(_settings_before_torch)
@@ -168,6 +180,10 @@ def _hold(trace: str | None) -> None:
             print(f"comfy_worker weights: {name} is not imported ahead: {error}", flush=True)
         if name == "torch":
             _attempt(lambda: _watch_cuda(probes))
+    if ours:
+        held = f"{PACKAGE}.held"
+        _attempt(lambda: importlib.import_module(held).prepare_tokenizers(Path(sys.path[0]) / "comfy"))
+        _attempt(lambda: importlib.import_module(held).load_libraries())
     facts = {
         "seconds": round(time.monotonic() - started, 3),
         "modules": len(sys.modules),

@@ -14,6 +14,9 @@ CHUNK_BYTES = 16 << 20
 MOST_THREADS = 16
 """Of 4, 8, 16 and 32 threads, 16 were the fastest from the page cache onto a GPU (docs/benchmarks.md)."""
 
+NOT_CACHED = (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""What a read of the page cache alone answers for other bytes, and where there are no such reads."""
+
 
 def thread_count() -> int:
     """Threads that read: two a core, at most MOST_THREADS, at least 4, because a cold disk wants reads in flight."""
@@ -29,6 +32,28 @@ def read_exactly(fd: int, view: memoryview, offset: int) -> None:
         if count == 0:
             raise EOFError(f"the file ends at byte {offset + done}, {len(view) - done} bytes early")
         done += count
+
+
+def read_if_cached(fd: int, view: memoryview, offset: int) -> bool:
+    """Fills `view` from the page cache alone; False when not all of it is there, or where that cannot be asked.
+
+    Raises EOFError when the file ends before.
+    """
+    flag: int | None = getattr(os, "RWF_NOWAIT", None)
+    if flag is None:
+        return False
+    done = 0
+    while done < len(view):
+        try:
+            count = os.preadv(fd, [view[done:]], offset + done, flag)
+        except OSError as error:
+            if error.errno in NOT_CACHED:
+                return False
+            raise
+        if count == 0:
+            raise EOFError(f"the file ends at byte {offset + done}, {len(view) - done} bytes early")
+        done += count
+    return True
 
 
 def in_parallel(work: Iterator[Callable[[], None]], threads: int) -> None:
@@ -63,7 +88,7 @@ def is_cached(fd: int, offset: int, nbytes: int) -> bool:
         try:
             os.preadv(fd, [probe], place, flag)
         except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            if error.errno in NOT_CACHED:
                 return False
             raise
     return True

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import re
 import threading
 import weakref
 from collections.abc import Iterable
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 
 from .header import Header, WeightsUnsupported, read_header
+from .written_pages import unwritten_spans
 
 TORCH_DTYPES: dict[str, Any] = {
     "BOOL": torch.bool,
@@ -58,9 +58,6 @@ class MappedFile(mmap.mmap):
         if (fd := getattr(self, "fd", -1)) >= 0:
             os.close(fd)
 
-
-_ENTRY = re.compile(rb"^([0-9a-f]+)-[0-9a-f]+ ", re.MULTILINE)
-_ANONYMOUS = re.compile(rb"^Anonymous:\s+(\d+)", re.MULTILINE)
 
 _FILES: dict[int, weakref.ref[MappedFile]] = {}
 _LOCK = threading.RLock()
@@ -136,30 +133,9 @@ def place_of(tensor: torch.Tensor) -> Place | None:
     return None
 
 
-def unwritten(files: Iterable[MappedFile], smaps: str = "/proc/self/smaps") -> set[int]:
+def unwritten(files: Iterable[MappedFile], proc: str = "/proc/self") -> set[int]:
     """Bases of those mappings that hold no page of their own: what is in memory is what is in the file.
 
-    Empty where the kernel does not tell (no /proc/self/smaps, or one without `Anonymous`).
+    Empty where the kernel does not tell.
     """
-    try:
-        with open(smaps, "rb") as stream:
-            text = stream.read()
-    except OSError:
-        return set()
-    return {file.base for file in files if _own_kilobytes(text, file.base, file.base + len(file)) == 0}
-
-
-def _own_kilobytes(smaps: bytes, base: int, end: int) -> int | None:
-    """Kilobytes of pages of its own in a mapping, which may be several entries; None when an entry does not say."""
-    # A search, not a walk: ComfyUI has thousands of mappings, and this runs with every model.
-    place = re.search(rb"^0*%x-" % base, smaps, re.MULTILINE)
-    entry = _ENTRY.search(smaps, place.start()) if place else None
-    total: int | None = None
-    while entry is not None and int(entry[1], 16) < end:
-        following = _ENTRY.search(smaps, entry.end())
-        found = _ANONYMOUS.search(smaps, entry.end(), following.start() if following else len(smaps))
-        if found is None:
-            return None
-        total = (total or 0) + int(found[1])
-        entry = following
-    return total
+    return unwritten_spans([(file.base, file.base + len(file)) for file in files], proc)
