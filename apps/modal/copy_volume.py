@@ -34,7 +34,7 @@ volume = modal.Volume.from_name("ryla-models", create_if_missing=True, version=2
 keys = modal.Secret.from_name(SECRET, required_keys=[ACCESS_KEY, SECRET_KEY])
 image = (
     modal.Image.debian_slim(python_version="3.11")
-    .uv_pip_install("aiohttp>=3.12,<4", "botocore==1.44.5", uv_version="0.13.9")
+    .uv_pip_install("botocore==1.44.5", "yarl>=1.20,<2", uv_version="0.13.9")
     .add_local_python_source("ryla_modal")
 )
 

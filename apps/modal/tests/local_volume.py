@@ -18,7 +18,7 @@ KB = 1 << 10
 MB = 1 << 20
 READ_ONLY = {"list", "head", "get"}
 KEYS = Keys("user_local", "rps_local")
-QUICK = Limits(segment=256 * KB, block=64 * KB, backoff=0.001, longest_wait=0.05, stall=5)
+QUICK = Limits(segment=256 * KB, backoff=0.001, longest_wait=0.05, stall=5)
 
 
 class Source:

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 
+import type { BenchResult } from '@ryla/test-support';
 import { z } from 'zod';
 
 import { runProcess } from '../src/child-process.ts';
@@ -27,17 +28,8 @@ const contestants = z.object({
 });
 
 type Contestants = z.infer<typeof contestants>;
-interface Result {
-  readonly name: string;
-  readonly ours: number;
-  readonly peer: number;
-  readonly peerName: string;
-  readonly ratio: number;
-  readonly unit: string;
-}
-
 /** Rates, and CPU seconds a GB, of files that endpoints pin (SHA-256) and of others (MD5 and SHA-256). */
-export async function run(): Promise<Result[]> {
+export async function run(): Promise<BenchResult[]> {
   await fetchPeers();
   const { python } = pythonEnvironment(workspaceRoot);
   const { output } = await runProcess(python, ['bench/copy_volume.py', '--json'], {
@@ -62,7 +54,7 @@ async function fetchPeers(): Promise<void> {
       await runProcess(uv, ['tool', 'install', '--quiet', requirement], { env });
 }
 
-function beside(found: Contestants, which: 'pinned' | 'ours', name: string): Result[] {
+function beside(found: Contestants, which: 'pinned' | 'ours', name: string): BenchResult[] {
   return (['rclone', 's5cmd', 'raw'] as const).flatMap((peer) => {
     const [ours, theirs] = [found[which], found[peer]];
     const peerName = peer === 'raw' ? 'a raw read' : peer;

@@ -173,7 +173,7 @@ def volume(tmp_path: Path) -> Path:
 @pytest.fixture
 def quick() -> Limits:
     """Small pieces, short waits."""
-    return Limits(segment=512 * KB, block=64 * KB, backoff=0.001, longest_wait=0.05, stall=5, connections=6)
+    return Limits(segment=512 * KB, backoff=0.001, longest_wait=0.05, stall=5, connections=6)
 
 
 @pytest.fixture

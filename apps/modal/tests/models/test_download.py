@@ -259,9 +259,7 @@ def test_whatever_goes_wrong_a_file_is_right_or_absent(
         said_size=data.draw(st.none() | st.just(size) | st.integers(1, 800 * KB)),
     )
     volume = tmp_path_factory.mktemp("volume")
-    limits = Limits(
-        segment=64 * KB, block=16 * KB, backoff=0.0001, longest_wait=0.001, stall=2, connections=4
-    )
+    limits = Limits(segment=64 * KB, backoff=0.0001, longest_wait=0.001, stall=2, connections=4)
     upload = asyncio.run(ModelStore(volume, limits=limits, say=lambda _: None).upload([model]))
     place = volume / model.path
     if model.path in upload.failed:

@@ -40,7 +40,7 @@ def content(size: int, seed: int = 1) -> bytes:
 
 
 def command(volume: Path, manifest: Path, *more: str) -> list[str]:
-    limits = ["--connections", "4", "--segment", str(256 * KB), "--block", str(64 * KB), "--backoff", "0.001"]
+    limits = ["--connections", "4", "--segment", str(256 * KB), "--backoff", "0.001"]
     return [
         sys.executable,
         "-m",

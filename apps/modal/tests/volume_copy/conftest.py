@@ -51,6 +51,8 @@ def lines() -> list[str]:
 def make_copy(volume: Path, lines: list[str]) -> MakeCopy:
     def make(source: Source, models: tuple[ModelFile, ...] = (), keys: Keys = KEYS, **how: Any) -> VolumeCopy:
         limits = replace(QUICK, **how.pop("limits", {}))
-        return VolumeCopy(volume, source.options(**how), keys, models, limits=limits, say=lines.append)
+        spare = how.pop("spare", lambda: True)
+        options = source.options(**how)
+        return VolumeCopy(volume, options, keys, models, limits=limits, say=lines.append, spare=spare)
 
     return make

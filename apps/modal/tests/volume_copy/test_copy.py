@@ -11,14 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from local_volume import KB, KEYS, MB, QUICK, Source, bytes_of
 from ryla_modal.models import ModelFile
+from ryla_modal.models.connections import Connections, Reading
 from ryla_modal.volume_copy import ChangedDuringCopy, CopyOptions, InvalidSource, Keys, VolumeCopy
 from ryla_modal.volume_copy.address import address_of
 from ryla_modal.volume_copy.bucket import Bucket
-from ryla_modal.volume_copy.range_connections import RangeConnections, Reading
+from ryla_modal.volume_copy.manifest import MANIFEST_FILE
+from ryla_modal.volume_copy.report import print_copy
 from ryla_modal.volume_copy.verification import MD5, OFFERED, PINNED, REREAD, SAMPLED
 
 MakeCopy = Callable[..., VolumeCopy]
@@ -149,6 +150,70 @@ async def test_each_file_says_what_proves_it(
     assert (proofs(document), document["complete"]) == ({"m": proof}, True)
 
 
+@pytest.mark.parametrize("size", [100 * KB, 2 * MB])
+async def test_a_sha256_that_proves_nothing_is_left_out_when_there_is_no_time_and_noted_later(
+    source: Source, make_copy: MakeCopy, volume: Path, lines: list[str], size: int
+) -> None:
+    content = source.put("models/loras/l", bytes_of(1, size))
+    pinned = source.put("models/vae/p", bytes_of(2, size))
+    models = (pin("vae/p", pinned),)
+    sha256 = {"loras/l": hashlib.sha256(content).hexdigest(), "vae/p": hashlib.sha256(pinned).hexdigest()}
+
+    def noted(document: dict[str, Any]) -> dict[str, str | None]:
+        return {file["path"]: file["sha256"] for file in document["files"] if file["path"] in sha256}
+
+    source.put("models/first", b"by this one it is found out that ETags are MD5s")
+    document = await make_copy(source, models, spare=lambda: False).copy()
+    assert (document["complete"], proofs(document)) == (
+        True,
+        {"loras/l": MD5, "vae/p": PINNED, "first": MD5},
+    )
+    assert noted(document) == {**sha256, "loras/l": None}
+    print_copy(document, lines.append)
+    assert any("The sha256 of 2 files is not noted" in line for line in lines)
+    again = await make_copy(source, models).copy()
+    assert (again["copied"], noted(again)) == ([], {**sha256, "loras/l": None})
+    checked = await make_copy(source, models).check(rehash=True)
+    assert (checked["complete"], noted(checked)) == (True, sha256)
+    assert noted(await make_copy(source, models).check()) == sha256
+
+
+async def test_a_file_that_is_pinned_after_its_copy_is_read_and_not_fetched(
+    source: Source, make_copy: MakeCopy
+) -> None:
+    content = source.put("models/loras/l", bytes_of(1, 100 * KB))
+    await make_copy(source, spare=lambda: False).copy()
+    gets = source.operations["get"]
+    document = await make_copy(source, (pin("loras/l", content),)).copy()
+    assert (document["adopted"], proofs(document)) == (["loras/l"], {"loras/l": PINNED})
+    assert source.operations["get"] == gets
+
+
+async def test_a_damaged_file_without_a_sha256_is_found_by_its_md5(
+    source: Source, make_copy: MakeCopy, volume: Path
+) -> None:
+    source.put("models/a", b"a" * 1000)
+    await make_copy(source, spare=lambda: False).copy()
+    mtime = (volume / "a").stat().st_mtime
+    (volume / "a").write_bytes(b"b" * 1000)
+    os.utime(volume / "a", (mtime, mtime))
+    checked = await make_copy(source).check(rehash=True)
+    assert proofs(checked) == {"a": "its bytes are no longer the copied ones"}
+    assert not [
+        line for line in (volume / MANIFEST_FILE).read_text().splitlines() if '"sha256": ""' not in line
+    ]
+
+
+@pytest.mark.parametrize("etags", ["opaque", "multipart"])
+async def test_a_sha256_is_kept_where_there_is_no_md5(
+    make_source: MakeSource, make_copy: MakeCopy, etags: str
+) -> None:
+    source = make_source(etags=etags)
+    content = source.put("models/a", bytes_of(1, 5 * MB))
+    document = await make_copy(source, spare=lambda: False).copy()
+    assert document["files"][0]["sha256"] == hashlib.sha256(content).hexdigest()
+
+
 FAULTS = {
     "resets": ["reset=0.3"],
     "truncated": ["truncate=0.3"],
@@ -241,20 +306,16 @@ async def test_a_file_that_changes_before_it_is_looked_at_ends_no_run(
 async def test_if_match_is_sent(source: Source) -> None:
     source.put("models/m", b"m")
     address = source.options().address
-    ranges = RangeConnections(address.url, 1, QUICK.stall)
-    async with aiohttp.ClientSession() as session:
-        bucket = Bucket(session, address, KEYS, QUICK, ranges)
+    connections = Connections(1, QUICK.stall)
+    bucket = Bucket(connections, address, KEYS, QUICK)
 
-        def read(reading: Reading) -> None:
-            with bucket.blocking_get("models/m", 0, 1, "0" * 32, reading):
-                pass
+    def read(reading: Reading) -> None:
+        with bucket.get("models/m", 0, 1, "0" * 32, reading):
+            pass
 
-        with pytest.raises(ChangedDuringCopy):
-            await ranges.run(read)
-        with pytest.raises(ChangedDuringCopy):
-            async with bucket.get("models/m", 0, 1, "0" * 32):
-                pass
-    ranges.close()
+    with pytest.raises(ChangedDuringCopy):
+        await connections.run(read)
+    connections.close()
 
 
 async def test_a_change_that_no_answer_shows_is_seen_at_the_end(
@@ -391,7 +452,9 @@ async def test_plan_and_check_change_nothing(source: Source, make_copy: MakeCopy
     mtime = (volume / "b").stat().st_mtime
     (volume / "b").write_bytes(b"B")
     os.utime(volume / "b", (mtime, mtime))
-    assert proofs(await make_copy(source).check(rehash=True))["b"] == "its sha256 is no longer the copied one"
+    assert (
+        proofs(await make_copy(source).check(rehash=True))["b"] == "its bytes are no longer the copied ones"
+    )
     assert proofs(await make_copy(source).check())["b"] == MD5
     source.put("models/b", b"new")
     assert proofs(await make_copy(source).check())["b"] == "the source has another version"

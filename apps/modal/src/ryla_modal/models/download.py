@@ -8,15 +8,14 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
-import aiohttp
-
+from .arrivals import InOrder, RangeArrivals, WholeArrivals
+from .connections import SourceFailed
 from .errors import HashMismatch, SourceUnavailable
 from .model_file import ModelFile
 from .part_file import Digest, PartFile
 from .progress import Progress
-from .sources import Answer, RangeIgnored, Source, SourceFailed
+from .sources import RangeIgnored, Source
 from .threads import in_thread
 
 COUNTS_AS_PROGRESS = 64 << 10
@@ -36,8 +35,6 @@ class Limits:
     """At once: while one is being verified the next is on its way."""
     segment: int = 16 << 20
     """Bytes of one request."""
-    block: int = 512 << 10
-    """Bytes of one write."""
     stall: float = 60.0
     """Seconds without a byte after which a connection is given up; also to connect."""
     failures: int = 8
@@ -50,19 +47,6 @@ class Limits:
     """Whole downloads of a file whose hash is wrong, before its source is called wrong."""
     versions: int = 3
     """Times that a source may change under a download before its versions are no longer told apart."""
-
-
-class Fetch(Protocol):
-    """Brings one range of a file."""
-
-    async def __call__(
-        self, start: int, end: int, part: PartFile, note: Callable[[int, int], None], /
-    ) -> None:
-        """Writes bytes to the part file, from `start` on, and notes them on the event loop when they are written.
-
-        What came before a failure is noted too. An answer that ends early is no error here. Raises what Source.open does.
-        """
-        ...
 
 
 class SourceChanged(Exception):
@@ -87,13 +71,8 @@ class Download:
         progress: Progress,
         remark: Callable[[str], None],
         new_digest: Callable[[], Digest] = hashlib.sha256,
-        fetch: Fetch | None = None,
     ) -> None:
-        """`new_digest` is asked for a fresh one whenever the bytes are hashed from the beginning.
-
-        `fetch` brings ranges in the place of the source's streams.
-        """
-        self._fetch_range = fetch or self._fetch_stream
+        """`new_digest` is asked for a fresh one whenever the bytes are hashed from the beginning."""
         self._model = model
         self._source = source
         self._part = part
@@ -106,7 +85,6 @@ class Download:
         self._versions = 0
         self._counted = 0
         """Bytes that the progress still expects of this file."""
-        self._reached = 0
 
     async def run(self) -> None:
         """Returns when the part file is whole and has the hash that it must have. Raises ModelError."""
@@ -154,11 +132,16 @@ class Download:
     async def _fetch_ranges(self) -> Digest:
         digest = self._new_digest()
         waiting = deque(self._part.extents.missing(self._part.size, self._limits.segment))
+        # What one connection brings is hashed where it arrives, and not read back.
+        in_order = InOrder(digest) if list(waiting) == [(0, self._part.size)] else None
         self._arrived.set()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._hash_along(digest))
+            if in_order is None:
+                group.create_task(self._hash_along(digest))
             for _ in range(min(self._limits.connections, len(waiting))):
-                group.create_task(self._segments(waiting))
+                group.create_task(self._segments(waiting, in_order))
+        if in_order is not None and in_order.position < self._part.size:
+            await in_thread(self._part.hash_into, digest, in_order.position, self._part.size)
         return digest
 
     async def _hash_along(self, digest: Digest) -> None:
@@ -167,114 +150,87 @@ class Download:
         while hashed < self._part.size:
             await self._arrived.wait()
             self._arrived.clear()
-            frontier = self._part.extents.frontier
+            frontier = self._part.frontier
             if frontier - hashed >= HASH_STEP or frontier == self._part.size:
                 await in_thread(self._part.hash_into, digest, hashed, frontier)
                 hashed = frontier
                 self._arrived.set()
 
-    async def _segments(self, waiting: deque[tuple[int, int]]) -> None:
+    async def _segments(self, waiting: deque[tuple[int, int]], in_order: InOrder | None) -> None:
         while waiting:
             start, end = waiting.popleft()
-            await self._segment(start, end)
+            await self._segment(start, end, in_order)
 
-    async def _segment(self, start: int, end: int) -> None:
+    async def _segment(self, start: int, end: int, in_order: InOrder | None) -> None:
         failures, mark = 0, start
         while start < end:
             try:
-                async with self._slots:
-                    await self._fetch_range(start, end, self._part, self._note)
-                start = self._part.extents.next_gap(start)
+                await self._range(start, end, in_order)
+                start = self._part.next_gap(start)
                 if start >= end:
                     return
                 raise SourceFailed(f"{self._source.label} ended its answer early")
-            except (aiohttp.ClientError, TimeoutError, ConnectionError, SourceFailed) as error:
-                start = self._part.extents.next_gap(start)
+            except SourceFailed as error:
+                start = self._part.next_gap(start)
                 failures = 1 if start - mark >= COUNTS_AS_PROGRESS else failures + 1
                 mark = start
                 await self._wait_after(error, failures)
 
-    async def _fetch_stream(
-        self, start: int, end: int, part: PartFile, note: Callable[[int, int], None]
-    ) -> None:
-        async with self._source.open(start, end) as answer:
-            self._check_version(answer.etag)
-            await self._take(answer, start, end, part, note)
+    async def _range(self, start: int, end: int, in_order: InOrder | None) -> None:
+        """One answer. What was written counts also when it breaks off."""
+        loop = asyncio.get_running_loop()
 
-    def _note(self, start: int, end: int) -> None:
-        self._part.note(start, end)
-        self._advance(end - start)
+        def begin(etag: str | None) -> None:
+            if etag is not None and etag != self._part.etag:
+                asyncio.run_coroutine_threadsafe(self._check_version(etag), loop).result()
+
+        def noted(count: int) -> None:
+            loop.call_soon_threadsafe(self._arrive, count)
+
+        arrivals = RangeArrivals(self._part, begin, noted, in_order)
+        async with self._slots:
+            try:
+                await self._source.fetch(start, end, arrivals)
+            finally:
+                arrivals.note()
+
+    def _arrive(self, count: int) -> None:
+        self._advance(count)
         self._arrived.set()
 
-    def _check_version(self, etag: str | None) -> None:
-        if etag is None or etag == self._part.etag or self._versions >= self._limits.versions:
+    async def _check_version(self, etag: str) -> None:
+        if etag == self._part.etag or self._versions >= self._limits.versions:
             return  # after so many versions it is the hash alone that decides
         if self._part.etag is not None and self._part.extents.length > 0:
             raise SourceChanged(etag)
         self._part.remember_etag(etag)
 
-    async def _take(
-        self, answer: Answer, start: int, end: int, part: PartFile, note: Callable[[int, int], None]
-    ) -> None:
-        """Writes what comes until `end`. What was written counts also when it breaks off."""
-        pieces: list[bytes] = []
-        held = 0
-
-        def write() -> None:
-            # Here and not in a thread: handing the interpreter's lock to and fro halved the rate (2 GB, 8 connections).
-            nonlocal start, held, pieces
-            batch, length = pieces, held
-            pieces, held = [], 0
-            part.write(start, batch)
-            note(start, start + length)
-            start += length
-
-        try:
-            async for data in answer.stream:
-                piece = data[: end - start - held]
-                pieces.append(piece)
-                held += len(piece)
-                if held >= self._limits.block or start + held >= end:
-                    write()
-                if len(piece) < len(data):
-                    break  # more than was asked for; else to the stream's own end, so that its connection is kept
-        finally:
-            if held:
-                write()
-
     async def _fetch_whole(self) -> Digest:
         """The file in one answer, from a source without ranges: each attempt begins at the beginning."""
-        size, failures, furthest = self._part.size, 0, 0
+        loop, size, failures, furthest = asyncio.get_running_loop(), self._part.size, 0, 0
         self._part.restart()
         self._expect()
         while True:
-            reached = 0
+            arrivals = WholeArrivals(
+                self._part, lambda reached: loop.call_soon_threadsafe(self._reach, reached) and None
+            )
             try:
-                async with self._slots, self._source.open(0, None) as answer:
-                    reached = await self._take_whole(answer)
-                if reached == size:
+                async with self._slots:
+                    await self._source.fetch(0, None, arrivals)
+                if arrivals.reached == size:
                     break
                 raise SourceFailed(f"{self._source.label} ended its answer early")
-            except (aiohttp.ClientError, TimeoutError, ConnectionError, SourceFailed) as error:
-                reached = self._reached
-                failures = 1 if reached - furthest >= COUNTS_AS_PROGRESS else failures + 1
-                furthest = max(furthest, reached)
+            except SourceFailed as error:
+                failures = 1 if arrivals.reached - furthest >= COUNTS_AS_PROGRESS else failures + 1
+                furthest = max(furthest, arrivals.reached)
                 await self._wait_after(error, failures)
         digest = self._new_digest()
         await in_thread(self._part.hash_into, digest, 0, size)
         return digest
 
-    async def _take_whole(self, answer: Answer) -> int:
-        self._reached = 0
-        async for data in answer.stream:
-            piece = data[: self._part.size - self._reached]
-            self._part.write(self._reached, [piece])
-            self._reached += len(piece)
-            if self._counted > self._part.size - self._reached:
-                self._advance(self._counted - (self._part.size - self._reached))
-            if self._reached >= self._part.size:
-                break
-        return self._reached
+    def _reach(self, reached: int) -> None:
+        if self._counted > self._part.size - reached:
+            self._advance(self._counted - (self._part.size - reached))
 
     async def _wait_after(self, error: Exception, failures: int) -> None:
         reason = str(error) or type(error).__name__

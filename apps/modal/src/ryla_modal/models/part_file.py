@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import threading
 from pathlib import Path
 from typing import Protocol
 
 from .errors import NotWritten
 from .extents import Extents
 
-HASH_PIECE = 4 << 20
-"""Bytes read back and hashed at a time, in one buffer: a fresh one each time costs as much as the hash."""
+HASH_PIECE = 1 << 20
+"""Bytes read back and hashed at a time, in one buffer: a fresh one each time costs as much as the hash.
+
+They stay in the processor's cache; with 4 MiB a copy took a twentieth longer.
+"""
 
 
 class Digest(Protocol):
@@ -31,7 +34,7 @@ class PartFile:
     """`<sha256>.part` and `<sha256>.journal`. The journal's lines are written after the bytes they speak of.
 
     A killed process leaves both in the page cache, so the next one goes on from there. What a crashed machine may
-    have lost is found by the hash at the end.
+    have lost is found by the hash at the end. Threads may write and note at once.
     """
 
     def __init__(self, folder: Path, sha256: str, size: int) -> None:
@@ -45,6 +48,7 @@ class PartFile:
         self._fd = -1
         self._journal = -1
         self._buffer: memoryview | None = None
+        self._lock = threading.Lock()
 
     def __enter__(self) -> PartFile:
         try:
@@ -82,25 +86,32 @@ class PartFile:
         self.etag = etag
         self._append({"etag": etag})
 
-    def write(self, offset: int, pieces: Sequence[bytes | memoryview]) -> None:
+    def write(self, offset: int, data: memoryview) -> None:
         """Writes bytes, in any thread; `note` makes them count. Raises NotWritten."""
         try:
-            left = list(pieces)
-            while left:
-                written = os.pwritev(self._fd, left[:512], offset)
-                offset += written
-                while left and written >= len(left[0]):
-                    written -= len(left.pop(0))
-                if written:
-                    left[0] = left[0][written:]
+            while data:
+                written = os.pwrite(self._fd, data, offset)
+                offset, data = offset + written, data[written:]
         except OSError as error:
             raise _not_written(self.path, error) from error
 
     def note(self, start: int, end: int) -> None:
-        """Says that bytes have been written."""
+        """Says that bytes have been written, in any thread. Raises NotWritten."""
         if start < end:
-            self.extents.add(start, end)
-            self._append([start, end])
+            with self._lock:
+                self.extents.add(start, end)
+                self._append([start, end])
+
+    @property
+    def frontier(self) -> int:
+        """Bytes from the beginning without a gap; in any thread."""
+        with self._lock:
+            return self.extents.frontier
+
+    def next_gap(self, at: int) -> int:
+        """The first byte from `at` on that is not there; in any thread."""
+        with self._lock:
+            return self.extents.next_gap(at)
 
     def hash_into(self, digest: Digest, start: int, end: int) -> None:
         """Feeds bytes of the file, read back, to a hash. For a thread of its own: it blocks."""

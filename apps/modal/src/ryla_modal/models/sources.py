@@ -8,15 +8,14 @@ import ipaddress
 import os
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Protocol
 
-import aiohttp
 from yarl import URL
 
+from .connections import Connections, Reading, Request, SourceFailed, read_into
 from .errors import InvalidModel, SourceMismatch, SourceRefused
 from .model_file import ModelFile, token_variable
 from .threads import in_thread
@@ -26,25 +25,20 @@ FILE_PIECE = 4 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
-class SourceFailed(Exception):
-    """The source failed in a way that may pass; `retry_after` is what it asks us to wait, in seconds."""
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
 class RangeIgnored(Exception):
     """The source answers with the whole file whatever range it is asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Bytes from where they were asked for; a stream that ends early says nothing."""
+class Sink(Protocol):
+    """Takes the bytes of one answer, in the thread that reads them."""
 
-    etag: str | None
-    """A strong one; None where there is none."""
-    stream: AsyncIterator[bytes]
+    def begin(self, etag: str | None) -> None:
+        """Hears of the version that the answer is of, before its bytes: a strong ETag, None where there is none."""
+        ...
+
+    def take(self, at: int, data: memoryview) -> None:
+        """Takes bytes and their place in the file. They are the sink's until it returns."""
+        ...
 
 
 class Source(Protocol):
@@ -53,10 +47,11 @@ class Source(Protocol):
     label: str
     """Address without what may be secret in it."""
 
-    def open(self, start: int, end: int | None) -> AbstractAsyncContextManager[Answer]:
-        """Asks for bytes from `start` up to, not including, `end`; for the whole file where `end` is None.
+    async def fetch(self, start: int, end: int | None, sink: Sink) -> None:
+        """Brings bytes from `start` up to, not including, `end`; the whole file where `end` is None.
 
-        Raises SourceFailed, RangeIgnored, or a ModelError when asking again is of no use.
+        What came before a failure is taken too; an answer that ends early says nothing. Raises SourceFailed,
+        RangeIgnored, a ModelError when asking again is of no use, or what the sink raises.
         """
         ...
 
@@ -64,8 +59,8 @@ class Source(Protocol):
 class HttpSource:
     """An https address. The token goes to the address's own origin only."""
 
-    def __init__(self, session: aiohttp.ClientSession, model: ModelFile, token: str | None) -> None:
-        self._session = session
+    def __init__(self, connections: Connections, model: ModelFile, token: str | None) -> None:
+        self._connections = connections
         self._model = model
         self._url = checked_url(model.url)
         self._token = token
@@ -73,35 +68,42 @@ class HttpSource:
         """Where redirects led: asked directly from then on, until it refuses."""
         self.label = without_secrets(self._url)
 
-    @contextlib.asynccontextmanager
-    async def open(self, start: int, end: int | None) -> AsyncGenerator[Answer]:
+    async def fetch(self, start: int, end: int | None, sink: Sink) -> None:
         """See Source."""
+        await self._connections.run(lambda reading: self._fetch(start, end, sink, reading))
+
+    def _fetch(self, start: int, end: int | None, sink: Sink, reading: Reading) -> None:
+        at = start
+
+        def take(data: memoryview) -> None:
+            nonlocal at
+            sink.take(at, data)
+            at += len(data)
+
         headers = {"Accept-Encoding": "identity"}
         if end is not None:
             headers["Range"] = f"bytes={start}-{end - 1}"
-        response, redirected = await self._ask(headers)
-        try:
-            self._check(response, redirected, start, end)
-            etag = response.headers.get("ETag")
-            strong = etag if etag is not None and etag.startswith('"') else None
-            yield Answer(strong, response.content.iter_any())
-        finally:
-            response.close()  # a connection with unread bytes cannot be used again; a read one was released
+        with self._ask(headers, reading) as (answer, redirected):
+            self._check(answer, redirected, start, end)
+            etag = answer.headers.get("ETag")
+            sink.begin(etag if etag is not None and etag.startswith('"') else None)
+            read_into(answer, (self._model.size if end is None else end) - start, reading, take)
 
-    async def _ask(self, headers: dict[str, str]) -> tuple[aiohttp.ClientResponse, bool]:
+    @contextlib.contextmanager
+    def _ask(self, headers: Mapping[str, str], reading: Reading) -> Generator[tuple[HTTPResponse, bool]]:
         """The answer after redirects, and whether it came from an address that we had kept."""
         kept = self._resolved
         url, own = (self._url, True) if kept is None else (kept, False)
         for _ in range(REDIRECTS):
             own = own and url.origin() == self._url.origin()
             authorized = {"Authorization": f"Bearer {self._token}"} if own and self._token else {}
-            response = await self._session.get(url, headers={**headers, **authorized}, allow_redirects=False)
-            if response.status not in (301, 302, 303, 307, 308):
-                if kept is None and not own:
-                    self._resolved = url
-                return response, kept is not None
-            location = response.headers.get("Location", "")
-            response.close()
+            with self._connections.ask(Request(url, {**headers, **authorized}), reading) as answer:
+                if answer.status not in (301, 302, 303, 307, 308):
+                    if kept is None and not own:
+                        self._resolved = url
+                    yield answer, kept is not None
+                    return
+                location = answer.headers.get("Location", "")
             url = self._next(url, location)
         raise SourceRefused(f"{self.label} redirects more than {REDIRECTS} times.")
 
@@ -116,30 +118,30 @@ class HttpSource:
             )
         return following
 
-    def _check(self, response: aiohttp.ClientResponse, kept: bool, start: int, end: int | None) -> None:
-        status = response.status
+    def _check(self, answer: HTTPResponse, kept: bool, start: int, end: int | None) -> None:
+        status, headers = answer.status, answer.headers
         if kept and status in (400, 401, 403, 404, 410):
             self._resolved = None  # a signed address that has expired
             raise SourceFailed(f"the address behind {self.label} answered {status}")
         if status in (401, 403):
             raise SourceRefused(f"{self.label} answered {status}: it wants credentials.", hint=self._gate())
         if status in (408, 425, 429) or status >= 500:
-            wait = retry_after(response.headers.get("Retry-After"), time.time())
+            wait = retry_after(headers.get("Retry-After"), time.time())
             raise SourceFailed(f"{self.label} answered {status}", wait)
         if status == 416:
             raise self._other_size("a shorter file")
         if status not in (200, 206):
             raise SourceRefused(f"{self.label} answered {status}.", hint="Check the model's url.")
-        if response.headers.get("Content-Encoding", "identity") != "identity":
+        if headers.get("Content-Encoding", "identity") != "identity":
             raise SourceMismatch(f"{self.label} sends its file compressed, which cannot be resumed.")
         if status == 200:
-            length = response.content_length
+            length = answer.length
             if length is not None and length != self._model.size:
                 raise self._other_size(f"{length} bytes")
             if end is not None:
                 raise RangeIgnored
             return
-        self._check_range(response.headers.get("Content-Range", ""), start, end)
+        self._check_range(headers.get("Content-Range", ""), start, end)
 
     def _check_range(self, text: str, start: int, end: int | None) -> None:
         match = _CONTENT_RANGE.fullmatch(text)
@@ -186,37 +188,31 @@ class FileSource:
                 f"{self.label} has {size} bytes, but {model.path} is {model.size} bytes in endpoint.json."
             )
 
-    @contextlib.asynccontextmanager
-    async def open(self, start: int, end: int | None) -> AsyncGenerator[Answer]:
+    async def fetch(self, start: int, end: int | None, sink: Sink) -> None:
         """See Source."""
+        await in_thread(self._read, start, end, sink)
+
+    def _read(self, start: int, end: int | None, sink: Sink) -> None:
+        buffer = memoryview(bytearray(FILE_PIECE))
+        sink.begin(None)
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            with self._path.open("rb", buffering=0) as file:
+                while end is None or start < end:
+                    room = buffer if end is None else buffer[: end - start]
+                    count = os.preadv(file.fileno(), [room], start)
+                    if count == 0:
+                        return
+                    sink.take(start, room[:count])
+                    start += count
         except OSError as error:
             raise SourceFailed(str(error)) from error
-        try:
-            yield Answer(None, _pieces(descriptor, start, end))
-        finally:
-            os.close(descriptor)
 
 
-async def _pieces(descriptor: int, start: int, end: int | None) -> AsyncIterator[bytes]:
-    while end is None or start < end:
-        length = FILE_PIECE if end is None else min(FILE_PIECE, end - start)
-        try:
-            piece = await in_thread(os.pread, descriptor, length, start)
-        except OSError as error:
-            raise SourceFailed(str(error)) from error
-        if not piece:
-            return
-        yield piece
-        start += len(piece)
-
-
-def open_source(session: aiohttp.ClientSession, model: ModelFile, token: str | None) -> Source:
+def open_source(connections: Connections, model: ModelFile, token: str | None) -> Source:
     """The source of a model. Raises ModelError when it cannot be one."""
     if model.url.startswith(("/", "file:///")):
         return FileSource(model)
-    return HttpSource(session, model, token)
+    return HttpSource(connections, model, token)
 
 
 def checked_url(text: str) -> URL:

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
+from .connections import Connections
 from .download import Download, Limits
 from .errors import InvalidModel, ModelError
 from .ledger import Ledger
@@ -151,26 +150,16 @@ class UploadRun:
         return True
 
     async def _fetch_all(self, groups: Sequence[Sequence[ModelFile]]) -> None:
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._limits.stall, sock_read=self._limits.stall
-        )
-        connector = aiohttp.TCPConnector(limit=self._limits.connections)
         gate = asyncio.Semaphore(self._limits.files)
-        async with aiohttp.ClientSession(
-            connector=connector,
-            timeout=timeout,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            read_bufsize=1 << 20,
-            headers={"User-Agent": "ryla-models"},
-        ) as session:
-            reporter = asyncio.create_task(self._report())
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    for group in groups:
-                        tasks.create_task(self._fetch_group(session, gate, group))
-            finally:
-                reporter.cancel()
+        connections = Connections(self._limits.connections, self._limits.stall, "ryla-models")
+        reporter = asyncio.create_task(self._report())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for group in groups:
+                    tasks.create_task(self._fetch_group(connections, gate, group))
+        finally:
+            reporter.cancel()
+            connections.close()
         self._say(self._progress.line())
 
     async def _report(self) -> None:
@@ -179,12 +168,12 @@ class UploadRun:
             self._say(self._progress.line())
 
     async def _fetch_group(
-        self, session: aiohttp.ClientSession, gate: asyncio.Semaphore, group: Sequence[ModelFile]
+        self, connections: Connections, gate: asyncio.Semaphore, group: Sequence[ModelFile]
     ) -> None:
         """Fetches a content once, from the first source that has it, and puts it at all its places."""
         async with gate:
             for model in group:
-                if await self._settle(model, partial(self._fetch, session)):
+                if await self._settle(model, partial(self._fetch, connections)):
                     break
             else:
                 return
@@ -206,9 +195,9 @@ class UploadRun:
             self._say(f"{model.path}: {error}")
             return False
 
-    async def _fetch(self, session: aiohttp.ClientSession, model: ModelFile) -> bool:
+    async def _fetch(self, connections: Connections, model: ModelFile) -> bool:
         token = self._tokens.get(model.secret) if model.secret is not None else None
-        source = open_source(session, model, token)
+        source = open_source(connections, model, token)
         target = prepare_target(self._volume, model)
         with PartFile(self._volume / PARTS_FOLDER, model.sha256, model.size) as part:
             have = part.extents.length

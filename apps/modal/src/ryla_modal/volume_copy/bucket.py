@@ -10,31 +10,31 @@ import random
 import re
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from http.client import HTTPMessage, HTTPResponse
 from typing import NoReturn, TypeVar
 from urllib.parse import quote, unquote_plus
 
-import aiohttp
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from yarl import URL
 
+from ..models.connections import Connections, Reading, Request, SourceFailed
 from ..models.download import Limits
 from ..models.errors import SourceRefused, SourceUnavailable
-from ..models.sources import SourceFailed, retry_after
+from ..models.sources import retry_after
 from .address import Address, Keys
 from .errors import ChangedDuringCopy
 from .layout import SourceObject, shown
-from .range_connections import RangeConnections, Reading, Request, headers_of
 
 T = TypeVar("T")
 
 ANSWER_BYTES = 16 << 20
 """The largest listing or error that is read; 1,000 keys of 1 kB each, percent-encoded, are 3 MB."""
 
+ERROR_BYTES = 64 << 10
 MAX_KEYS = 1000
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
 _BUSY = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "ThrottlingException"}
@@ -64,16 +64,7 @@ class Head:
 class Bucket:
     """A bucket, addressed by path."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        address: Address,
-        keys: Keys,
-        limits: Limits,
-        connections: RangeConnections,
-    ) -> None:
-        """`connections` are those that `read_range` uses."""
-        self._session = session
+    def __init__(self, connections: Connections, address: Address, keys: Keys, limits: Limits) -> None:
         self.connections = connections
         self._address = address
         self._limits = limits
@@ -91,69 +82,72 @@ class Bucket:
             **({} if token is None else {"continuation-token": token}),
         }
         what = f"the listing of {shown(prefix) or 'the volume'}"
-        return await self.patiently(what, lambda: self._page(what, query))
+        return await self.patiently(what, lambda reading: self._page(what, query, reading))
 
     async def head(self, key: str) -> Head:
         """The object's present version. Raises ChangedDuringCopy when it is gone, or another ModelError."""
-        return await self.patiently(shown(key), lambda: self._head(key))
+        return await self.patiently(shown(key), lambda reading: self._head(key, reading))
 
-    @contextlib.asynccontextmanager
-    async def get(
-        self, key: str, start: int, end: int | None, if_match: str = ""
-    ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """An answer with status 200 or 206. Raises SourceFailed, or a ModelError when asking again is of no use."""
-        async with self._ask("GET", key, {}, _conditions(start, end, if_match)) as response:
-            await self._check(response, shown(key))
-            yield response
+    async def read(self, key: str, size: int, if_match: str) -> bytes:
+        """A small object, asked for once. Raises what `get` does."""
+
+        def read(reading: Reading) -> bytes:
+            with self.get(key, 0, size, if_match, reading) as answer:
+                return answer.read(size)
+
+        return await self.connections.run(read)
 
     @contextlib.contextmanager
-    def blocking_get(
-        self, key: str, start: int, end: int, if_match: str, reading: Reading
-    ) -> Generator[HTTPResponse]:
-        """The same for a thread of `connections`."""
-        url, signed = self._signed("GET", key, {})
-        request = Request(url.raw_path_qs, {**_conditions(start, end, if_match), **signed})
-        with self.connections.ask(request, reading) as answer:
-            headers = headers_of(answer)
-            if answer.status not in (200, 206):
-                self._refuse(answer.status, headers, answer.read(4096), shown(key))
-            self._refuse_encoded(headers, shown(key))
+    def get(self, key: str, start: int, end: int, if_match: str, reading: Reading) -> Generator[HTTPResponse]:
+        """An answer with status 200 or 206, for a thread of `connections`.
+
+        Raises SourceFailed, or a ModelError when asking again is of no use.
+        """
+        conditions = {
+            "Accept-Encoding": "identity",
+            "Range": f"bytes={start}-{end - 1}",
+            **({"If-Match": f'"{if_match}"'} if if_match else {}),
+        }
+        with self._ask("GET", key, {}, conditions, shown(key), reading) as answer:
             yield answer
 
-    async def _page(self, what: str, query: Mapping[str, str]) -> Page:
-        async with self._ask("GET", "", query, {}) as response:
-            await self._check(response, what)
-            body = await response.content.read(ANSWER_BYTES)
-            while not response.content.at_eof() and len(body) < ANSWER_BYTES:
-                body += await response.content.read(ANSWER_BYTES - len(body))
+    def _page(self, what: str, query: Mapping[str, str], reading: Reading) -> Page:
+        with self._ask("GET", "", query, {}, what, reading) as answer:
+            body = answer.read(ANSWER_BYTES)
         try:
             return read_page(body)
         except (ElementTree.ParseError, ValueError) as error:
             raise SourceFailed(f"{what} cannot be read: {error}") from error
 
-    async def _head(self, key: str) -> Head:
-        headers = {"x-amz-checksum-mode": "ENABLED"}
-        async with self._ask("HEAD", key, {}, headers) as response:
-            await self._check(response, shown(key))
-            return Head(
-                size=int(response.headers.get("Content-Length", "-1")),
-                etag=etag_of(response.headers),
-                modified=response.headers.get("Last-Modified", ""),
-                sha256=_sha256_of(response.headers),
-            )
-
-    @contextlib.asynccontextmanager
-    async def _ask(
-        self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]
-    ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        url, signed = self._signed(method, key, query)
-        response = await self._session.request(
-            method, url, headers={**headers, **signed}, allow_redirects=False
+    def _head(self, key: str, reading: Reading) -> Head:
+        with self._ask("HEAD", key, {}, {"x-amz-checksum-mode": "ENABLED"}, shown(key), reading) as answer:
+            headers = answer.headers
+        length = headers.get("Content-Length", "")
+        return Head(
+            size=int(length) if length.isdecimal() else -1,
+            etag=etag_of(headers),
+            modified=headers.get("Last-Modified", ""),
+            sha256=_sha256_of(headers),
         )
-        try:
-            yield response
-        finally:
-            response.close()  # a connection with unread bytes cannot be used again; a read one was released
+
+    @contextlib.contextmanager
+    def _ask(
+        self,
+        method: str,
+        key: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        what: str,
+        reading: Reading,
+    ) -> Generator[HTTPResponse]:
+        url, signed = self._signed(method, key, query)
+        with self.connections.ask(Request(url, {**headers, **signed}, method), reading) as answer:
+            found = answer.headers
+            if answer.status not in (200, 206):
+                self._refuse(answer.status, found, answer.read(ERROR_BYTES), what)
+            if found.get("Content-Encoding", "identity") not in ("identity", "aws-chunked"):
+                raise SourceRefused(f"{what}: the source sends it compressed, which cannot be resumed.")
+            yield answer
 
     def _signed(self, method: str, key: str, query: Mapping[str, str]) -> tuple[URL, dict[str, str]]:
         """An address, and the headers that sign it."""
@@ -168,17 +162,7 @@ class Bucket:
         self._signer.add_auth(signed)
         return URL(url, encoded=True), dict(signed.headers.items())
 
-    async def _check(self, response: aiohttp.ClientResponse, what: str) -> None:
-        if response.status in (200, 206):
-            self._refuse_encoded(response.headers, what)
-        else:
-            self._refuse(response.status, response.headers, await response.content.read(4096), what)
-
-    def _refuse_encoded(self, headers: Mapping[str, str], what: str) -> None:
-        if headers.get("Content-Encoding", "identity") not in ("identity", "aws-chunked"):
-            raise SourceRefused(f"{what}: the source sends it compressed, which cannot be resumed.")
-
-    def _refuse(self, status: int, headers: Mapping[str, str], body: bytes, what: str) -> NoReturn:
+    def _refuse(self, status: int, headers: HTTPMessage, body: bytes, what: str) -> NoReturn:
         match = _CODE.search(body)
         code = match[1].decode() if match else str(status)
         if status in (408, 425, 429) or status >= 500 or code in _BUSY:
@@ -191,18 +175,18 @@ class Bucket:
             f"{self.label} answered {status} ({code}) for {what}.", hint=_advice(code, status)
         )
 
-    async def patiently(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """Asks again after failures that may pass. Raises SourceUnavailable."""
+    async def patiently(self, what: str, ask: Callable[[Reading], T]) -> T:
+        """Asks in a thread, and again after failures that may pass. Raises SourceUnavailable."""
         for failures in range(1, self._limits.failures + 2):
             try:
-                return await ask()
-            except (aiohttp.ClientError, TimeoutError, ConnectionError, SourceFailed) as error:
+                return await self.connections.run(ask)
+            except SourceFailed as error:
                 if failures > self._limits.failures:
                     raise SourceUnavailable(
                         f"{what} failed {failures} times in a row, at last: {error or type(error).__name__}.",
                         hint="Run it again later: it goes on where it stopped.",
                     ) from error
-                asked = error.retry_after if isinstance(error, SourceFailed) else None
+                asked = error.retry_after
             await asyncio.sleep(self.wait(failures, asked))
         raise AssertionError("the last attempt returns or raises")
 
@@ -210,14 +194,6 @@ class Bucket:
         """Seconds before the next attempt after so many failures in a row."""
         wait = self._limits.backoff * 2 ** min(failures - 1, 30) * random.uniform(0.5, 1)
         return min(self._limits.longest_wait, max(asked or 0.0, wait))
-
-
-def _conditions(start: int, end: int | None, if_match: str) -> dict[str, str]:
-    return {
-        "Accept-Encoding": "identity",
-        **({} if end is None else {"Range": f"bytes={start}-{end - 1}"}),
-        **({"If-Match": f'"{if_match}"'} if if_match else {}),
-    }
 
 
 def read_page(body: bytes) -> Page:
@@ -249,13 +225,13 @@ def read_page(body: bytes) -> Page:
     return Page(objects, prefixes, token if truncated else None)
 
 
-def etag_of(headers: Mapping[str, str]) -> str:
+def etag_of(headers: HTTPMessage) -> str:
     """A strong ETag without its quotes; empty for a weak one or none."""
     etag = headers.get("ETag", "")
     return "" if etag.startswith("W/") else etag.strip('"')
 
 
-def _sha256_of(headers: Mapping[str, str]) -> str | None:
+def _sha256_of(headers: HTTPMessage) -> str | None:
     if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
         return None  # a hash of the parts' hashes
     try:

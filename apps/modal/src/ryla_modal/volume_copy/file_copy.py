@@ -44,6 +44,8 @@ class FileCopy:
     say: Callable[[str], None]
     overwrite: bool
     durable: bool
+    spare: Callable[[], bool]
+    """Whether there is time for a sha256 that proves nothing, and is only noted."""
 
     async def run(self, item: Item) -> str:
         """`copied`, or `adopted` where the volume had the bytes already. Raises ModelError."""
@@ -98,12 +100,14 @@ class FileCopy:
                 slots=self.slots,
                 progress=self.progress,
                 remark=self.say,
-                new_digest=lambda: Digests(md5=with_md5),
-                fetch=source.fetch_into,
+                new_digest=lambda: Digests(md5=with_md5, spare=self._spare()),
             )
             sha256, proof = await self._fetch_proven(item, head, source, part, download)
             await in_thread(part.finish, target, durable=self.durable)
         self._note(item, sha256, proof)
+
+    def _spare(self) -> Callable[[], bool] | None:
+        return self.spare if self.verification.etags.are_md5 else None
 
     async def _fetch_proven(
         self, item: Item, head: Head, source: ObjectSource, part: PartFile, download: Download

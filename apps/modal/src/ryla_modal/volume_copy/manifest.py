@@ -28,7 +28,7 @@ class Copied:
     etag: str
     modified: str
     sha256: str
-    """Of the bytes on the volume."""
+    """Of the bytes on the volume; empty where an MD5 is the proof and there was no time for it."""
     proof: str
     """What they were compared with; see verification.py."""
     verified_at: str
@@ -56,6 +56,15 @@ class Manifest:
         self._file = volume / MANIFEST_FILE
         self._open = -1
         self.entries: dict[str, Copied] = {}
+        self._read()
+
+    def read_again(self) -> Manifest:
+        """What it says by now."""
+        self.entries.clear()
+        self._read()
+        return self
+
+    def _read(self) -> None:
         try:
             text = self._file.read_bytes()
         except OSError:

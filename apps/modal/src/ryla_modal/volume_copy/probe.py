@@ -6,10 +6,9 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-import aiohttp
-
+from ..models.connections import SourceFailed
 from ..models.download import Limits
-from ..models.sources import RangeIgnored, SourceFailed
+from ..models.sources import RangeIgnored
 from .bandwidth import Bandwidth
 from .bucket import Bucket
 from .errors import ChangedDuringCopy
@@ -44,14 +43,7 @@ async def measure(
     try:
         async with asyncio.timeout(limits.stall):
             counts = await asyncio.gather(*(read(at * step) for at in range(RANGES)))
-    except (
-        aiohttp.ClientError,
-        TimeoutError,
-        ConnectionError,
-        SourceFailed,
-        RangeIgnored,
-        ChangedDuringCopy,
-    ):
+    except (TimeoutError, SourceFailed, RangeIgnored, ChangedDuringCopy):
         return None
     seconds = time.monotonic() - began
     return sum(counts) / seconds if seconds > 0 else None

@@ -101,6 +101,13 @@ def _print_proofs(files: Sequence[Mapping[str, Any]], say: Callable[[str], None]
         [_name(file) for file in files if file.get("proof", "").startswith("size, and sampled")],
         say,
     )
+    unnoted = sum("proof" in file and file["sha256"] is None for file in files)
+    if unnoted:
+        what = "1 file" if unnoted == 1 else f"{unnoted} files"
+        say(
+            f"The sha256 of {what} is not noted: there was no time of the processor for it beside the MD5. "
+            "--check --rehash notes it."
+        )
 
 
 def _print_files(title: str, files: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> None:

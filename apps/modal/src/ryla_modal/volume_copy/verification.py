@@ -8,17 +8,16 @@ import hashlib
 import os
 import random
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import aiohttp
-
+from ..models.connections import SourceFailed
 from ..models.download import Limits
 from ..models.errors import SourceUnavailable
 from ..models.extents import Extent
-from ..models.part_file import HASH_PIECE
-from ..models.sources import RangeIgnored, SourceFailed
+from ..models.part_file import HASH_PIECE, Digest
+from ..models.sources import RangeIgnored
 from ..models.threads import in_thread
 from .bucket import Bucket, Head
 from .errors import ChangedDuringCopy
@@ -58,23 +57,32 @@ def md5_beside() -> Generator[None]:
 class Digests:
     """The sha256 of a file, and its MD5 where the source's ETag may be one."""
 
-    def __init__(self, *, md5: bool) -> None:
-        self._sha256 = hashlib.sha256()
+    def __init__(self, *, md5: bool, spare: Callable[[], bool] | None = None) -> None:
+        """`spare`: where the MD5 is proof enough, the sha256 is left out as soon as there is no time for it."""
+        self._sha256: Digest | None = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
+        self._spare = spare if md5 else None
 
     def update(self, data: memoryview, /) -> None:
         """Takes more bytes; both hashes at once (`md5_beside`), since MD5 alone is slower than a transfer."""
-        threads, md5 = _beside, self._md5
-        beside = None if threads is None or md5 is None else threads.submit(md5.update, data)
-        self._sha256.update(data)
-        if beside is not None:
-            beside.result()
-        elif md5 is not None:
+        if self._spare is not None and not self._spare():
+            self._sha256 = None
+        threads, sha256, md5 = _beside, self._sha256, self._md5
+        if sha256 is None or md5 is None:
+            for digest in (sha256, md5):
+                if digest is not None:
+                    digest.update(data)
+            return
+        beside = None if threads is None else threads.submit(md5.update, data)
+        sha256.update(data)
+        if beside is None:
             md5.update(data)
+        else:
+            beside.result()
 
     def hexdigest(self) -> str:
-        """The sha256."""
-        return self._sha256.hexdigest()
+        """The sha256; empty where it was left out."""
+        return "" if self._sha256 is None else self._sha256.hexdigest()
 
     @property
     def md5(self) -> str | None:
@@ -126,9 +134,8 @@ class ETags:
             if self.are_md5 or size > limits.segment:
                 return
             try:
-                async with bucket.get(key, 0, size, etag) as response:
-                    content = await response.read()
-            except (aiohttp.ClientError, TimeoutError, ConnectionError, SourceFailed, ChangedDuringCopy):
+                content = await bucket.read(key, size, etag)
+            except (SourceFailed, ChangedDuringCopy):
                 continue
             if hashlib.md5(content, usedforsecurity=False).hexdigest() == etag:
                 self.are_md5 = True
@@ -141,7 +148,7 @@ class Verification:
         self, etags: ETags, slots: asyncio.Semaphore, *, reread: bool, chance: random.Random
     ) -> None:
         """`reread` compares every byte where no checksum is known, instead of samples."""
-        self._etags = etags
+        self.etags = etags
         self._slots = slots
         self._reread = reread
         self._chance = chance
@@ -164,9 +171,9 @@ class Verification:
                 else (None, f"its sha256 is {sha256}, not {head.sha256}")
             )
         if digests.md5 is not None and digests.md5 == head.etag:
-            self._etags.are_md5 = True
+            self.etags.are_md5 = True
             return MD5, ""
-        if digests.md5 is not None and self._etags.are_md5:
+        if digests.md5 is not None and self.etags.are_md5:
             return None, f"its MD5 is {digests.md5}, not {head.etag}"
         ranges = whole_ranges(head.size) if self._reread else sample_ranges(head.size, self._chance)
         for start, end in ranges:

@@ -11,12 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from ..models import Ledger, Limits, ModelFile
+from ..models.connections import Connections
 from ..models.progress import Progress
 from ..models.threads import in_thread
-from ..models.volume_files import hash_of
 from ..models.volume_lock import locked
 from .address import Keys
 from .bandwidth import Bandwidth
@@ -25,18 +23,21 @@ from .copy_run import CopyRun, Outcome, outcome_json
 from .file_copy import FileCopy
 from .inventory import Inventory, take_inventory
 from .layout import root_of
-from .manifest import Manifest
+from .manifest import Copied, Manifest
 from .options import CopyOptions
 from .plan import Item, Plan, make_plan, to_json
 from .probe import measure
-from .range_connections import RangeConnections
-from .verification import MD5, ETags, Verification, md5_beside
+from .spare_cores import SpareCores
+from .verification import MD5, ETags, Verification, digests_of, md5_beside
+
+SMALL_REQUESTS = 8
+"""Listings, heads and samples at once, beside the ranges."""
 
 VERIFIED = "verified"
 MISSING = "missing"
 OUTDATED = "the source has another version"
 UNVERIFIED = "there, but not verified"
-DAMAGED = "its sha256 is no longer the copied one"
+DAMAGED = "its bytes are no longer the copied ones"
 
 
 async def _nothing() -> None:
@@ -56,8 +57,12 @@ class VolumeCopy:
         limits: Limits | None = None,
         commit: Callable[[], Awaitable[None]] | None = None,
         say: Callable[[str], None] = print,
+        spare: Callable[[], bool] | None = None,
     ) -> None:
-        """`models` are those of the endpoints; `commit` is how the volume makes what is written last."""
+        """`models` are those of the endpoints; `commit` is how the volume makes what is written last.
+
+        `spare` says whether there is time for a sha256 that is only noted; see SpareCores.
+        """
         self._volume = volume
         self._options = options
         self._keys = keys
@@ -68,6 +73,7 @@ class VolumeCopy:
         self._say = say
         self._bucket_id = options.address.bucket
         self._listed = Inventory()
+        self._spare = spare or SpareCores()
 
     async def plan(self) -> dict[str, Any]:
         """What a copy would do, how long it would take. Reads 32 MB of the source at most; changes nothing."""
@@ -84,13 +90,33 @@ class VolumeCopy:
         async with self._bucket() as bucket:
             plan = await self._plan(bucket)
         manifest = Manifest(self._volume)
-        states: dict[str, str] = {}
-        for item in plan.items:
-            states[item.path] = self._state(item, manifest)
-            if rehash and states[item.path] == VERIFIED:
-                digest = await in_thread(hash_of, self._volume / item.path)
-                states[item.path] = VERIFIED if digest == manifest.entries[item.path].sha256 else DAMAGED
+        states = {item.path: self._state(item, manifest) for item in plan.items}
+        if rehash:
+            states |= await self._rehash(
+                manifest, [path for path, state in states.items() if state == VERIFIED]
+            )
         return self._document("check", plan, states, manifest)
+
+    async def _rehash(self, manifest: Manifest, paths: Sequence[str]) -> dict[str, str]:
+        """Reads copied files again. A sha256 that the copy had no time for is noted now."""
+        states: dict[str, str] = {}
+        fresh: list[Copied] = []
+        for path in paths:
+            entry = manifest.entries[path]
+            digests = await in_thread(digests_of, self._volume / path, md5=not entry.sha256)
+            sha256 = digests.hexdigest()
+            same = sha256 == entry.sha256 if entry.sha256 else digests.md5 == entry.etag
+            states[path] = VERIFIED if same else DAMAGED
+            if same and not entry.sha256:
+                fresh.append(replace(entry, sha256=sha256))
+        if fresh:
+            async with locked(self._volume, self._say):
+                with manifest.read_again():
+                    for entry in fresh:
+                        if manifest.entries.get(entry.path) == replace(entry, sha256=""):
+                            manifest.put(entry)
+                await self._commit()
+        return states
 
     async def copy(self) -> dict[str, Any]:
         """Copies what is lacking; what cannot be copied is in the result."""
@@ -129,6 +155,7 @@ class VolumeCopy:
             say=self._say,
             overwrite=self._options.overwrite,
             durable=self._durable,
+            spare=self._spare,
         )
         run = CopyRun(copy, manifest, self._bucket_id, lambda: self._plan(bucket), self._commit, self._say)
         return await run.run(plan)
@@ -169,25 +196,21 @@ class VolumeCopy:
     @contextlib.asynccontextmanager
     async def _bucket(self) -> AsyncGenerator[Bucket]:
         limits = self._limits
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.stall, sock_read=limits.stall)
-        ranges = RangeConnections(self._options.address.url, limits.connections, limits.stall)
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=limits.connections),
-            timeout=timeout,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            read_bufsize=1 << 20,
-            headers={"User-Agent": "ryla-volume-copy"},
-        ) as session:
-            try:
-                yield Bucket(session, self._options.address, self._keys, limits, ranges)
-            finally:
-                ranges.close()
+        # Ranges take `connections` of the threads at most; what is small need not wait for them.
+        connections = Connections(limits.connections + SMALL_REQUESTS, limits.stall, "ryla-volume-copy")
+        try:
+            yield Bucket(connections, self._options.address, self._keys, limits)
+        finally:
+            connections.close()
 
 
 def _file(item: Item, state: str, manifest: Manifest) -> dict[str, Any]:
     entry = manifest.entries.get(item.path)
-    proven = {"proof": entry.proof, "sha256": entry.sha256} if entry is not None and state == VERIFIED else {}
+    proven = (
+        {"proof": entry.proof, "sha256": entry.sha256 or None}
+        if entry is not None and state == VERIFIED
+        else {}
+    )
     return {
         "path": item.path,
         "key": item.source.key,

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ryla_modal.models.sources import SourceFailed
-from ryla_modal.volume_copy.range_connections import RangeConnections, Reading, Request, Stopped, read_into
+from ryla_modal.models.connections import Connections, Reading, Request, SourceFailed, Stopped, read_into
+from yarl import URL
 
 Serve = Callable[[socket.socket, int], None]
-REQUEST = Request("/volume/key", {})
 
 
-@contextmanager
+@contextlib.contextmanager
 def server(serve: Serve) -> Generator[str]:
     """Serves each connection in turn; `serve` gets it and its number."""
     listening = socket.create_server(("127.0.0.1", 0))
@@ -29,7 +28,8 @@ def server(serve: Serve) -> Generator[str]:
                 connection, _ = listening.accept()
             except OSError:
                 return
-            with connection:
+            # A client that does not need the rest of an answer closes the connection.
+            with connection, contextlib.suppress(ConnectionError):
                 serve(connection, number)
 
     thread = threading.Thread(target=run)
@@ -57,10 +57,10 @@ def read_request(connection: socket.socket) -> bool:
     return True
 
 
-def read_all(connections: RangeConnections, length: int, room: int, reading: Reading) -> bytes:
+def read_all(connections: Connections, url: str, length: int, reading: Reading, room: int = 64) -> bytes:
     found = bytearray()
-    with connections.ask(REQUEST, reading) as response:
-        read_into(response, length, memoryview(bytearray(room)), found.extend)
+    with connections.ask(Request(URL(url), {}), reading) as response:
+        read_into(response, length, reading, found.extend, room)
     return bytes(found)
 
 
@@ -88,9 +88,9 @@ def test_bytes_come_in_order_whatever_pieces_they_are_sent_in(
                     connection.sendall(piece)
 
     with server(serve) as url:
-        connections = RangeConnections(url, 1, 30)
+        connections = Connections(1, 30)
         for _ in range(2):
-            assert read_all(connections, len(body), room, Reading()) == body
+            assert read_all(connections, url, len(body), Reading(), room) == body
         connections.close()
 
 
@@ -104,9 +104,9 @@ def test_a_connection_is_used_again_and_one_that_was_closed_meanwhile_is_no_fail
                 connection.sendall(answer(b"bytes"))
 
     with server(serve) as url:
-        connections = RangeConnections(url, 1, 30)
+        connections = Connections(1, 30)
         for _ in range(5):
-            assert read_all(connections, 5, 64, Reading()) == b"bytes"
+            assert read_all(connections, url, 5, Reading()) == b"bytes"
         connections.close()
     assert seen == [0, 0, 1, 1, 2]
 
@@ -118,18 +118,57 @@ def test_what_came_before_a_connection_broke_is_taken() -> None:
 
     taken: list[bytes] = []
     with server(serve) as url:
-        connections = RangeConnections(url, 1, 30)
-        with connections.ask(REQUEST, Reading()) as response:
-            read_into(response, 8, memoryview(bytearray(64)), lambda data: taken.append(bytes(data)))
+        connections = Connections(1, 30)
+        reading = Reading()
+        with connections.ask(Request(URL(url), {}), reading) as response:
+            read_into(response, 8, reading, lambda data: taken.append(bytes(data)))
         connections.close()
         assert taken == [b"half"]
+
+
+def test_few_bytes_are_handed_on_while_a_slow_server_keeps_the_rest() -> None:
+    released = threading.Event()
+
+    def slow(connection: socket.socket, _: int) -> None:
+        if read_request(connection):
+            connection.sendall(answer(b"first", 10))
+            released.wait(30)
+            connection.sendall(b"later")
+
+    taken: list[bytes] = []
+
+    def take(data: memoryview) -> None:
+        taken.append(bytes(data))
+        released.set()
+
+    with server(slow) as url:
+        connections, reading = Connections(1, 30), Reading()
+        with connections.ask(Request(URL(url), {}), reading) as response:
+            read_into(response, 10, reading, take)
+        connections.close()
+    assert taken == [b"first", b"later"]
+
+
+def test_connections_of_two_places_are_not_mixed_up() -> None:
+    def serve(text: bytes) -> Serve:
+        def run(connection: socket.socket, _: int) -> None:
+            while read_request(connection):
+                connection.sendall(answer(text))
+
+        return run
+
+    with server(serve(b"one")) as one, server(serve(b"two")) as two:
+        connections = Connections(1, 30)
+        found = [read_all(connections, url, 3, Reading()) for url in (one, two, one, two)]
+        connections.close()
+    assert found == [b"one", b"two"] * 2
 
 
 def test_a_server_that_is_not_there_and_one_that_says_nothing_are_failures_that_may_pass() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(SourceFailed):
-        read_all(RangeConnections(nobody, 1, 30), 1, 1, Reading())
+        read_all(Connections(1, 30), nobody, 1, Reading())
     released = threading.Event()
 
     def silent(connection: socket.socket, _: int) -> None:
@@ -138,22 +177,24 @@ def test_a_server_that_is_not_there_and_one_that_says_nothing_are_failures_that_
 
     with server(silent) as url:
         with pytest.raises(SourceFailed, match="timed out"):
-            read_all(RangeConnections(url, 1, 0.2), 1, 1, Reading())
+            read_all(Connections(1, 0.2), url, 1, Reading())
         released.set()
 
 
-async def test_a_cancelled_range_ends_its_thread_while_it_waits_for_bytes() -> None:
+@pytest.mark.parametrize("closes", [False, True])
+async def test_a_cancelled_range_ends_its_thread_while_it_waits_for_bytes(closes: bool) -> None:
     waiting, released = threading.Event(), threading.Event()
 
     def stalls(connection: socket.socket, _: int) -> None:
         if read_request(connection):
-            connection.sendall(answer(b"x", 100))
+            begun = answer(b"x", 100)
+            connection.sendall(begun.replace(b"1.1", b"1.0") if closes else begun)
             waiting.set()
             released.wait(60)
 
     with server(stalls) as url:
-        connections = RangeConnections(url, 1, 60)
-        task = asyncio.create_task(connections.run(lambda reading: read_all(connections, 100, 64, reading)))
+        connections = Connections(1, 60)
+        task = asyncio.create_task(connections.run(lambda reading: read_all(connections, url, 100, reading)))
         await asyncio.to_thread(waiting.wait, 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -171,9 +212,9 @@ async def test_work_that_is_stopped_before_it_begins_asks_nobody() -> None:
             connection.sendall(answer(b"x"))
 
     with server(serve) as url:
-        connections, reading = RangeConnections(url, 1, 30), Reading()
+        connections, reading = Connections(1, 30), Reading()
         reading.stop()
         with pytest.raises(Stopped):
-            read_all(connections, 1, 1, reading)
+            read_all(connections, url, 1, reading)
         connections.close()
     assert asked == []
