@@ -5,6 +5,8 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 
+import type { BenchResult } from '@ryla/test-support';
+
 import { LocalAccount } from '../scenarios/local-account.ts';
 import { addSyntheticEndpoints } from '../test-support/synthetic-endpoints.ts';
 import type { Ended } from '../test-support/live-workspace.ts';
@@ -12,15 +14,6 @@ import { type WorkspaceClone, WorkspaceOrigin } from '../test-support/workspace-
 
 const SIZES = [10, 100, 1_000];
 const WARM_RUNS = 5;
-
-interface BenchResult {
-  readonly name: string;
-  readonly ours: number;
-  readonly peer: number;
-  readonly peerName: string;
-  readonly ratio: number;
-  readonly unit: string;
-}
 
 /** Two results for each size. */
 export async function run(): Promise<BenchResult[]> {

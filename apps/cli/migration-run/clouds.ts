@@ -20,6 +20,15 @@ const description = localClouds.extend({
 /** Addresses and credentials. */
 type Description = z.infer<typeof description>;
 
+const named = z.array(z.object({ id: z.string(), name: z.string() }));
+const resources = z.object({ endpoints: named, templates: named, networkVolumes: named });
+
+/** What RunPod's account holds. */
+export type Resources = z.infer<typeof resources>;
+
+/** One thing of it. */
+export type Resource = Resources['endpoints'][number];
+
 /** Running clouds. */
 export class RunClouds implements AsyncDisposable {
   readonly state: Description;
@@ -85,6 +94,12 @@ export class RunClouds implements AsyncDisposable {
       })
       .parse(await (await fetch(url)).json());
     return new Map(account.endpoints.map(({ id, workers }) => [id, workers]));
+  }
+
+  /** What RunPod's account holds now. */
+  async resources(): Promise<Resources> {
+    const url = new URL('/management/_local/state', this.state.runpod.managementUrl);
+    return resources.parse(await (await fetch(url)).json());
   }
 
   /** Runs the real `modal`, as somebody would by hand. */

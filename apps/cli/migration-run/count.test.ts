@@ -84,7 +84,18 @@ function evidence(more: Partial<Evidence> = {}): Evidence {
         ],
       })),
     ),
-    told: { brokenAt: BROKEN, broken: 'flux', capAt: 200_000, capUntil: 300_000, isCopiedAgain: false },
+    told: {
+      brokenAt: BROKEN,
+      broken: 'flux',
+      capAt: 200_000,
+      capUntil: 300_000,
+      isCopiedAgain: false,
+      workers: new Map([
+        ['x', { min: 0, max: 0 }],
+        ['y', { min: 0, max: 0 }],
+      ]),
+      left: { endpoints: [], templates: [], networkVolumes: [] },
+    },
     events: [
       { service: 1, told: { type: 'rollback', endpoint: 'flux', reason: '', at: BACK + 5 } },
       ...[0, 1, 2].map((service) => ({
@@ -110,10 +121,6 @@ function evidence(more: Partial<Evidence> = {}): Evidence {
     ]),
     records,
     spend: [{ endpoint: 'flux', at: 0, usd: USD_PER_DAY / 2, jobs: 1 }],
-    workers: new Map([
-      ['x', { min: 0, max: 0 }],
-      ['y', { min: 0, max: 0 }],
-    ]),
     stages: [
       stage('flux', [{ at: BACK, from: 'canary_25', to: 'models_verified', by: 'automatic' }]),
       stage('zimage', []),
@@ -211,9 +218,11 @@ describe('the counting of a run', () => {
   });
 
   it('sees an end that is none', () => {
-    assert.deepEqual(broken({ workers: new Map([...evidence().workers, ['y', { min: 0, max: 1 }]]) }), [
-      'the end',
-    ]);
-    assert.deepEqual(broken({ told: { ...evidence().told, isCopiedAgain: true } }), ['second copy']);
+    const { told } = evidence();
+    const workers = new Map([...told.workers, ['y', { min: 0, max: 1 }] as const]);
+    assert.deepEqual(broken({ told: { ...told, workers } }), ['the end']);
+    const left = { ...told.left, templates: [{ id: 'tpl', name: 'flux' }] };
+    assert.deepEqual(broken({ told: { ...told, left } }), ['deleted']);
+    assert.deepEqual(broken({ told: { ...told, isCopiedAgain: true } }), ['second copy']);
   });
 });

@@ -4,6 +4,7 @@ import { SHADOW_TAG, type Stage, STAGES } from '@ryla/migration';
 import { z } from 'zod';
 
 import type { Refused } from './advancing.ts';
+import type { Resources } from './clouds.ts';
 import type { EngineRuns } from './engine.ts';
 import type { ServiceEvent } from './processes.ts';
 import type { Ledger } from './protocol.ts';
@@ -29,6 +30,10 @@ export interface Told {
   readonly capUntil: number;
   /** Whether a second copy of the volume copied anything. */
   readonly isCopiedAgain: boolean;
+  /** Workers of RunPod's endpoints once these were switched off. */
+  readonly workers: ReadonlyMap<string, { readonly min: number; readonly max: number }>;
+  /** What RunPod's account holds after the deletions. */
+  readonly left: Resources;
 }
 
 /** What is counted. */
@@ -42,8 +47,6 @@ export interface Evidence {
   readonly runs: ReadonlyMap<string, EngineRuns>;
   readonly records: readonly JobRecord[];
   readonly spend: readonly SpendSample[];
-  /** Workers of RunPod's endpoints at the end. */
-  readonly workers: ReadonlyMap<string, { readonly min: number; readonly max: number }>;
   readonly stages: readonly StateEntry[];
 }
 
@@ -82,6 +85,7 @@ export function countRun(evidence: Evidence): readonly Check[] {
     capCheck(evidence),
     gatesCheck(evidence),
     endCheck(evidence),
+    deletedCheck(evidence),
     volumeCheck(evidence),
   ];
 }
@@ -247,13 +251,23 @@ function saysTooFew(reason: string): boolean {
 }
 
 function endCheck(evidence: Evidence): Check {
-  const { endpoints, workers } = evidence;
+  const { endpoints } = evidence;
+  const { workers } = evidence.told;
   const stages = endpoints.map((name) => stateOf(evidence, name)?.stage ?? 'off');
   const left = [...workers.values()].reduce((sum, { max }) => sum + max, 0);
   return {
     name: 'the end',
     held: stages.every((stage) => stage === 'complete') && workers.size === endpoints.length && left === 0,
     found: `${endpoints.map((name, index) => `${name} ${stages[index] ?? ''}`).join(', ')}; ${left} workers left on ${workers.size} endpoints of RunPod`,
+  };
+}
+
+function deletedCheck({ told: { left } }: Evidence): Check {
+  const { endpoints, templates, networkVolumes } = left;
+  return {
+    name: 'deleted',
+    held: endpoints.length + templates.length + networkVolumes.length === 0,
+    found: `${endpoints.length} endpoints, ${templates.length} templates, ${networkVolumes.length} network volumes left on RunPod`,
   };
 }
 

@@ -6,6 +6,7 @@ import { type JobRecord, type JobStore, sqliteJobStore } from '@ryla/business';
 import { type Stage } from '@ryla/migration';
 
 import { type Advancing, advanceTo, type Refused, tryNext } from './advancing.ts';
+import type { Resource } from './clouds.ts';
 import { Commands } from './commands.ts';
 import { type Counted, countRun, type Told, USD_PER_DAY } from './count.ts';
 import type { RunOptions } from './options.ts';
@@ -63,7 +64,6 @@ export async function migrationRun(
       runs: run.engine.runs(),
       records: await allJobs(store),
       spend: spend.samples,
-      workers: await run.clouds.workers(),
       stages: await store.listState('migration/stage/'),
     });
     return { held: checks.every(({ held }) => held), checks, timeline: timeline.moments };
@@ -205,7 +205,7 @@ class StagesStep {
     });
   }
 
-  async #finish(): Promise<Pick<Told, 'isCopiedAgain'>> {
+  async #finish(): Promise<Pick<Told, 'isCopiedAgain' | 'workers' | 'left'>> {
     const { commands, timeline, signal } = this.#advancing;
     const refused = await commands.ryla(['migrate', 'finish', ...ENDPOINTS], [0, 3]);
     if (refused.code === 3) timeline.note('finish', `refused. ${firstReason(refused.stdout)}`);
@@ -221,9 +221,31 @@ class StagesStep {
     }
     await commands.ryla(['migrate', 'finish', ...ENDPOINTS, '--apply']);
     timeline.note('finish', `applied: ${Object.values(RUNPOD_IDS).join(', ')} have no workers any more`);
+    const workers = await this.#run.clouds.workers();
     await commands.ryla(['migrate', 'status']);
+    await this.#delete();
     for (const name of ENDPOINTS) await this.#watch(name);
-    return { isCopiedAgain: /\b[1-9]\d* copied/.test(second.stdout + second.stderr) };
+    const isCopiedAgain = /\b[1-9]\d* copied/.test(second.stdout + second.stderr);
+    return { isCopiedAgain, workers, left: await this.#run.clouds.resources() };
+  }
+
+  /** As a pipeline does it, without a terminal: each by its id and its name. */
+  async #delete(): Promise<void> {
+    const { commands, timeline } = this.#advancing;
+    const there = await this.#run.clouds.resources();
+    const finish = ['migrate', 'finish', ...ENDPOINTS];
+    const named = (option: string, of: readonly Resource[]): string[] =>
+      of.length === 0 ? [] : [option, ...of.map(({ id }) => id), '--confirm', ...of.map(({ name }) => name)];
+    const volumes = named('--delete-volume', there.networkVolumes);
+    const early = await commands.ryla([...finish, ...volumes], [3]);
+    timeline.note('finish', `refused. ${/not deleted\n\s*- (.*)/.exec(early.stdout)?.[1] ?? ''}`);
+    await commands.ryla([
+      ...finish,
+      ...named('--delete-endpoint', there.endpoints),
+      ...named('--delete-template', there.templates),
+      ...volumes,
+    ]);
+    timeline.note('finish', 'deleted: endpoints, templates and the network volume');
   }
 }
 

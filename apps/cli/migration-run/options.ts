@@ -19,8 +19,8 @@ export interface RunOptions {
 export const USAGE = `Usage: npm run test:migration -- [options]
 
 A whole migration of Flux Schnell and Z-Image Turbo on the local clouds, in a clone of this workspace: import, volume copy,
-deploy, comparison, shadow, canary, an error that is injected and rolled back, live, ramp-down, complete, finish. A client
-process asks three service processes for pictures all the time. Every step is a command of \`ryla\`; at the end everything is
+deploy, comparison, shadow, canary, an error that is injected and rolled back, live, ramp-down, complete, finish, and the
+deletion of what is left on RunPod. A client process asks three service processes for pictures all the time. Every step is a command of \`ryla\`; at the end everything is
 counted. Takes about a quarter of an hour; nothing of this workspace is changed.
 
   --rate N     jobs a second over both endpoints (2)

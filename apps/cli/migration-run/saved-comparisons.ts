@@ -6,7 +6,9 @@ import { findWorkspace } from '../src/workspace.ts';
 
 /** Each endpoint by the noise floor of its newest comparison; an endpoint without one has no parity. */
 export async function judgedBySavedComparisons(root: string): Promise<CompareResults> {
-  const comparisons = await newestComparisons(await findWorkspace('local', root), []);
+  const comparisons = await newestComparisons(await findWorkspace('local', root), [], {
+    note: (text) => console.error(text),
+  });
   const judges = new Map(comparisons.map((comparison) => [comparison.endpoint, judgeResults(comparison)]));
   return async (real, shadow, signal) => {
     const endpoint = real.backend.split(':')[1] ?? '';

@@ -72,6 +72,12 @@ async function addEndpoint(clone: WorkspaceClone, name: string): Promise<void> {
   );
 }
 
+function bumpPython(clone: WorkspaceClone, name: string): Promise<void> {
+  return clone.edit('uv.lock', (text) =>
+    text.replace(new RegExp(`(\\[\\[package\\]\\]\nname = "${name}"\nversion = ")[^"]+`), '$199.0.0'),
+  );
+}
+
 const brokenNode = (text: string): string => text.replace('"ImageSharpen"', '"NoSuchNode"');
 const sharper = (text: string): string => text.replace('"alpha": 0.25', '"alpha": 0.5');
 
@@ -107,11 +113,12 @@ export const SCENARIOS: readonly Scenario[] = [
       text.replace(/("node_modules\/fast-check": \{\s+"version": ")[^"]+/, '$199.0.0'),
     ),
   ),
+  change('Python lock bump of a development tool', 'nothing', {}, (clone) => bumpPython(clone, 'ruff')),
   change(
-    'Python lock bump',
+    'Python lock bump of what a deployment runs with',
     'every endpoint: uv.lock pins the `modal` client that builds the app',
     ALL,
-    (clone) => clone.edit('uv.lock', (text) => text.replace(/(name = "ruff"\nversion = ")[^"]+/, '$199.0.0')),
+    (clone) => bumpPython(clone, 'h2'),
   ),
   change('nx.json', "every endpoint: nx.json is in every one of Nx's hashes", ALL, (clone) =>
     clone.edit('nx.json', (text) =>

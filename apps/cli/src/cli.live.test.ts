@@ -1,7 +1,9 @@
 /** `ryla` as a user has it: a child process, against the local clouds with the real modal client and runpod worker. */
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
+import { sqliteJobStore } from '@ryla/business';
+import { type EndpointBill, openShadows } from '@ryla/migration';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import {
@@ -69,6 +71,56 @@ describe('ryla', () => {
     expect((await ryla('--help')).code).toBe(0);
     const job = await ryla('status', '00000000-0000-4000-8000-000000000000');
     expect(job.stderr).toContain('unknown_job');
+  });
+
+  it('reads the bills of what ran there, with the real modal client', { timeout: LIVE_MS }, async () => {
+    const file = path.join(root, 'ryla.migration.json');
+    await writeFile(file, JSON.stringify({ endpoints: { 'photo-finish': { stage: 'off' } } }));
+    // Where the modal client is started.
+    await mkdir(path.join(root, 'apps/modal'), { recursive: true });
+    try {
+      const { code, stdout, stderr } = await ryla('migrate', 'report', '--bills', '1', '-o', root, '--json');
+      expect(code, stderr).toBe(0);
+      const { bills } = JSON.parse(stdout) as { bills: readonly EndpointBill[] };
+      expect(bills).toMatchObject([
+        {
+          old: { backend: 'runpod:photo-finish', bill: { isKnown: true } },
+          // Nothing is deployed there.
+          new: { backend: 'modal:photo-finish', jobs: 0, bill: { isKnown: true, usd: 0 } },
+        },
+      ]);
+      const old = bills[0]?.old;
+      expect(old?.jobs).toBeGreaterThan(0);
+      expect(old?.bill.isKnown === true && old.bill.usd > 0).toBe(true);
+      expect(await readFile(path.join(root, 'report.html'), 'utf8')).toContain('A job, billed');
+    } finally {
+      await rm(file);
+    }
+  });
+
+  it('hands over a shadow job too, where the migration is at shadow', { timeout: LIVE_MS }, async () => {
+    const file = path.join(root, 'ryla.migration.json');
+    const backends = { old: 'runpod:photo-finish', new: 'runpod:photo-shadow' };
+    const migration = { stage: 'shadow', backends, shadow: { share: 1 } };
+    await workspace.addEndpoint('photo-shadow');
+    // It is sent there, and stays in the queue.
+    await workspace.registerWorker('photo-shadow', { command: ['true'], idleTimeoutMs: 1_000 });
+    await writeFile(file, JSON.stringify({ endpoints: { 'photo-finish': migration } }));
+    await using store = await sqliteJobStore({ path: path.join(root, '.ryla/local/jobs.db') });
+    const state = { stage: 'shadow', since: 1, evidenceSince: 1, hold: null, history: [] };
+    await store.setState('migration/stage/photo-finish', state, 0);
+    try {
+      const submitted = await ryla('submit', 'photo-finish', '-i', 'width=96');
+      expect(submitted.code, submitted.stderr).toBe(0);
+      const real = submitted.stdout.trim();
+      const { jobs } = await store.list({ tag: 'migration:shadow' });
+      expect(jobs).toMatchObject([{ backend: backends.new, submission: 'submitted' }]);
+      expect(jobs[0]?.tags).toContain(`migration:shadow:of:${real}`);
+      // What it may cost is set aside, for whichever process sees it end.
+      expect(await openShadows(store)).toMatchObject([{ endpoint: 'photo-finish', of: real }]);
+    } finally {
+      await rm(file);
+    }
   });
 
   it('cancels its job on Ctrl-C', { timeout: LIVE_MS }, async () => {

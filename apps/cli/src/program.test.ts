@@ -20,7 +20,7 @@ describe('the command line', () => {
     const all = await names();
     expect(await names('nonsense')).toEqual(all);
     for (const name of all) expect(await names(name), name).toContain(name);
-    expect(await names('drift')).toEqual(['deploy', 'drift', 'undeploy', 'rollback']);
+    expect(await names('drift')).toEqual(['deploy', 'drift', 'undeploy', 'rollback', 'adopt']);
   });
 
   it('describes every command and its options', async () => {

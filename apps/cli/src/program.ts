@@ -15,7 +15,7 @@ const GROUPS: readonly CommandGroup[] = [
     add: async (program) => (await import('./commands/job-commands.ts')).addJobCommands(program),
   },
   {
-    names: ['deploy', 'drift', 'undeploy', 'rollback'],
+    names: ['deploy', 'drift', 'undeploy', 'rollback', 'adopt'],
     add: async (program) => (await import('./commands/deploy-commands.ts')).addDeployCommands(program),
   },
   {

@@ -32,7 +32,15 @@ export interface Workspace extends ResolvedConfig {
   /** An endpoint by its name. Throws a usage error with the names that there are. */
   endpoint(name: string): EndpointDefinition;
   /** The service over all endpoints. */
-  open(): Promise<ConfiguredService>;
+  open(options?: OpenOptions): Promise<ConfiguredService>;
+}
+
+/** How a service is opened. */
+export interface OpenOptions {
+  /** Whether the migration's sampled share of its jobs also runs on the other side. */
+  readonly shadows?: boolean;
+  /** Hears of what went wrong beside the jobs, in a service with a migration. */
+  readonly onProblem?: (error: unknown) => void;
 }
 
 /** Finds the workspace upwards from a folder, and reads its configuration. */
@@ -51,7 +59,7 @@ export async function findWorkspace(target: Target, from: string = process.cwd()
       if (names.includes(name)) return loadEndpoint(path.join(folder, name));
       throw new UsageError(`There is no endpoint "${name}". There are: ${names.join(', ') || 'none'}.`);
     },
-    async open() {
+    async open(options = {}) {
       const sound: EndpointConfig[] = [];
       const broken = new Map<string, ComfyUIServiceError>();
       for (const name of workspace.endpointNames()) {
@@ -73,7 +81,7 @@ export async function findWorkspace(target: Target, from: string = process.cwd()
       const onRunPod = endpointsFor({ root, folder, provider: 'runpod' });
       const { withRunPodEndpoints } = await import('./deployment/runpod-endpoint-ids.ts');
       const { endpoints, unusable } = await withRunPodEndpoints(given, sound, onRunPod);
-      const opened = await openService(given, endpoints);
+      const opened = await openService(given, endpoints, workspace, options);
       return { ...opened, unusable: new Map([...opened.unusable, ...unusable, ...broken]) };
     },
   };
@@ -85,10 +93,12 @@ export async function findWorkspace(target: Target, from: string = process.cwd()
 async function openService(
   given: ResolvedConfig,
   endpoints: readonly EndpointConfig[],
+  workspace: Workspace,
+  { shadows = false, onProblem }: OpenOptions,
 ): Promise<ConfiguredService> {
   if (migrationPath(given) === undefined) return createServiceFromConfig(given, endpoints);
-  const { createStagedService } = await import('./migrate/staged-service.ts');
-  return createStagedService(given, endpoints);
+  const { openStagedService } = await import('./migrate/staged-service.ts');
+  return openStagedService(given, endpoints, { shadowsOf: shadows ? workspace : undefined, onProblem });
 }
 
 /** The configuration without what it says about endpoints that are not among these. */

@@ -1,13 +1,13 @@
 /** Clones of the real workspace with a git history of their own, its Node packages and its Python environment at hand. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
 
 import { LOCAL_CLOUDS_FILE } from '@ryla/business/local-clouds';
+import { linkPackages, nxEnvironment, workspaceFiles } from '@ryla/test-support';
 
 import { type Ended, ended, repositoryRoot } from './live-workspace.ts';
 
@@ -40,16 +40,10 @@ export class WorkspaceOrigin implements AsyncDisposable {
   static async make(endpoints?: readonly string[]): Promise<WorkspaceOrigin> {
     const folder = await mkdtemp(path.join(tmpdir(), 'ryla-scenario-'));
     const root = path.join(folder, 'origin');
-    const { stdout } = await exec('git', ['ls-files', '-co', '--exclude-standard', '-z'], {
-      cwd: repositoryRoot,
-      maxBuffer: 64 * 1024 * 1024,
-    });
-    for (const file of stdout.split('\0')) {
-      const from = path.join(repositoryRoot, file);
+    for (const file of await workspaceFiles(repositoryRoot)) {
       const [, endpoint] = /^apps\/endpoints\/([^/]+)\//.exec(file) ?? [];
       const isWanted = endpoints === undefined || endpoint === undefined || endpoints.includes(endpoint);
-      if (file !== '' && isWanted && existsSync(from))
-        await cp(from, path.join(root, file), { recursive: true });
+      if (isWanted) await cp(path.join(repositoryRoot, file), path.join(root, file), { recursive: true });
     }
     await exec('git', ['init', '-q', '-b', 'main'], { cwd: root });
     await exec('git', ['add', '-A'], { cwd: root });
@@ -63,7 +57,7 @@ export class WorkspaceOrigin implements AsyncDisposable {
     const from = options.from ?? path.join(this.folder, 'origin');
     const depth = options.depth === undefined ? [] : [`--depth=${options.depth}`];
     await exec('git', ['clone', '-q', ...depth, `file://${from}`, root]);
-    await linkPackages(root);
+    await linkPackages(repositoryRoot, root);
     await symlink(path.join(repositoryRoot, '.venv'), path.join(root, '.venv'));
     // .gitignore means the folder, and this is a link.
     await writeFile(path.join(root, '.git/info/exclude'), '/.venv\n');
@@ -136,9 +130,6 @@ export class WorkspaceClone {
 
   /** Starts one of them; `detached` gives it a process group of its own, so that all of it can be killed. */
   start(program: keyof typeof PROGRAMS, args: readonly string[], detached = false): ChildProcess {
-    const outer = Object.entries(process.env).filter(
-      ([name]) => !/^(?:NX|MODAL|RUNPOD|RYLA|VITEST)_|^(?:INIT_CWD|VITEST)$/.test(name),
-    );
     // The environment has the workspace's own Python packages; the clone's come first.
     const sources = ['apps/modal/src', 'libs/worker/src'].map((folder) => path.join(this.root, folder));
     return spawn(process.execPath, [path.join(this.root, PROGRAMS[program]), ...args], {
@@ -146,29 +137,9 @@ export class WorkspaceClone {
       stdio: ['ignore', 'pipe', 'pipe'],
       detached,
       env: {
-        ...Object.fromEntries(outer),
-        NX_DAEMON: 'false',
-        NX_ISOLATE_PLUGINS: 'false',
-        NX_WORKSPACE_ROOT_PATH: this.root,
-        NX_WORKSPACE_DATA_DIRECTORY: path.join(this.root, '.nx/workspace-data'),
-        NX_CACHE_DIRECTORY: path.join(this.root, '.nx/cache'),
+        ...nxEnvironment(this.root, /^(?:MODAL|RUNPOD|RYLA)_/),
         PYTHONPATH: sources.join(path.delimiter),
-        NO_COLOR: '1',
-        FORCE_COLOR: undefined,
       },
     });
-  }
-}
-
-/** The installed packages, and the workspace's own ones from the clone. */
-async function linkPackages(root: string): Promise<void> {
-  const from = path.join(repositoryRoot, 'node_modules');
-  const to = path.join(root, 'node_modules');
-  await mkdir(path.join(to, '@ryla'), { recursive: true });
-  for (const name of await readdir(from)) {
-    if (name !== '@ryla' && name !== '.vite') await symlink(path.join(from, name), path.join(to, name));
-  }
-  for (const name of await readdir(path.join(from, '@ryla'))) {
-    await symlink(await readlink(path.join(from, '@ryla', name)), path.join(to, '@ryla', name));
   }
 }

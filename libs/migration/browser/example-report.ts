@@ -1,4 +1,4 @@
-/** A report of two endpoints whose jobs are scripted: one that may move, one that may not. */
+/** A report of three endpoints whose jobs are scripted: one that may move, one that may not, one that nobody has touched. */
 import type { EndpointDefinition } from '@ryla/workflow';
 
 import { compareBackends } from '../src/compare/compare.ts';
@@ -7,6 +7,7 @@ import { hills, pictureFile } from '../src/compare/pictures.fixture.ts';
 import { scriptedEndpoint, scriptedService } from '../src/compare/scripted-service.fixture.ts';
 import { wavFile } from '../src/compare/sounds.fixture.ts';
 import { createReport, type Report } from '../src/report/report.ts';
+import { EXAMPLE_BILLS, exampleMigrations } from './example-migrations.ts';
 
 const RUNS = 34;
 
@@ -29,6 +30,8 @@ export async function exampleReport(): Promise<Report> {
   ];
   return createReport({
     comparisons,
+    migrations: await exampleMigrations(),
+    bills: EXAMPLE_BILLS,
     volumes: {
       'flux-schnell': { jobsPerMonth: 60_000, hoursPerDay: 16 },
       'z-image-turbo': { jobsPerMonth: 4_000, hoursPerDay: 16 },

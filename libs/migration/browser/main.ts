@@ -7,10 +7,10 @@ import process from 'node:process';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 
+import { type Browser, launchChromium, type View } from '@ryla/test-support';
 import sharp from 'sharp';
 import { z } from 'zod';
 
-import { type Browser, launchChromium, type View } from './chromium.ts';
 import { exampleReport } from './example-report.ts';
 
 const VIEWS: Readonly<Record<string, View>> = {
@@ -18,6 +18,13 @@ const VIEWS: Readonly<Record<string, View>> = {
   phone: { viewport: { width: 390, height: 844 }, colorScheme: 'light', isMobile: true },
   'desktop-light': { viewport: { width: 1200, height: 1000 }, colorScheme: 'light' },
   'phone-dark': { viewport: { width: 390, height: 844 }, colorScheme: 'dark', isMobile: true },
+};
+
+/** Parts of the page that docs show, and which of the headings that they begin with. */
+const PARTS = {
+  '': { heading: 'RunPod to Modal', nth: 0 },
+  '-time': { heading: 'Over the time', nth: 0 },
+  '-pictures': { heading: 'Pictures', nth: 1 },
 };
 
 /** What is looked at in the page. */
@@ -29,6 +36,8 @@ const looked = z.object({
   pictures: z.number(),
   broken: z.number(),
   charts: z.number(),
+  timeCharts: z.array(z.object({ shown: z.number(), drawn: z.number() })),
+  cut: z.array(z.string()),
   alerted: z.unknown().optional(),
 });
 const LOOK = `(() => {
@@ -43,6 +52,13 @@ const LOOK = `(() => {
     pictures: pictures.length,
     broken: pictures.filter((picture) => picture.complete && picture.naturalWidth === 0).length,
     charts: document.querySelectorAll('svg').length,
+    timeCharts: [...document.querySelectorAll('figure.wide svg, figure.narrow svg')]
+      .filter((chart) => chart.checkVisibility())
+      .map((chart) => ({ shown: chart.getBoundingClientRect().width, drawn: Number(chart.getAttribute('width')) })),
+    cut: [...document.querySelectorAll('td, th, li, p, figure, h2, h3')]
+      .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > innerWidth + 1)
+      .filter((each) => getComputedStyle(each.closest('thead') ?? each).position !== 'absolute')
+      .map((each) => each.textContent.trim().slice(0, 40)),
     alerted: globalThis.alerted,
   };
 })()`;
@@ -56,7 +72,7 @@ if (values.help) {
       'Opens a report of scripted jobs in headless Chromium: desktop and phone, dark and light, printed.\n' +
       '--screenshots docs/images refreshes the pictures in docs/migration-compare.md.\n' +
       'RYLA_CHROMIUM  the Chromium to use; without it one of this machine, on Linux else one from npm.\n' +
-      'What it needs is installed into node_modules/.cache/ryla-report. Skipped where it cannot be had.',
+      'What it needs is installed into node_modules/.cache/ryla-chromium. Skipped where it cannot be had.',
   );
   process.exit(0);
 }
@@ -86,10 +102,13 @@ async function check(chromium: Browser, name: string, view: View, url: string): 
   page.on('pageerror', (error) => problems.push(error.message));
   await page.goto(url);
   const shown = ['desktop', 'phone'].includes(name) ? values.screenshots : undefined;
-  if (shown !== undefined)
+  for (const [part, { heading, nth }] of shown === undefined ? [] : Object.entries(PARTS)) {
+    await page.evaluate(`[...document.querySelectorAll('h1, h3')]
+      .filter((each) => each.textContent.startsWith(${JSON.stringify(heading)}))[${nth}].scrollIntoView()`);
     await sharp(await page.screenshot())
       .png({ palette: true })
-      .toFile(path.join(shown, `migration-report-${name}.png`));
+      .toFile(path.join(shown ?? '', `migration-report${part}-${name}.png`));
+  }
   const found = looked.parse(await page.evaluate(LOOK));
   assert.equal(found.title, 'RunPod to Modal');
   assert.ok(
@@ -104,7 +123,12 @@ async function check(chromium: Browser, name: string, view: View, url: string): 
     found.pictures > 10 && found.broken === 0,
     `${name}: ${found.broken} of ${found.pictures} pictures are broken`,
   );
-  assert.ok(found.charts >= 6, `${name}: ${found.charts} charts`);
+  assert.ok(found.charts >= 12, `${name}: ${found.charts} charts`);
+  // Three endpoints, of which one has no jobs; a chart that is scaled down has text that nobody can read.
+  assert.equal(found.timeCharts.length, 2, `${name}: ${found.timeCharts.length} time charts are seen`);
+  for (const { shown, drawn } of found.timeCharts)
+    assert.ok(shown > 0.95 * drawn, `${name}: a time chart of ${drawn} pixels is shown with ${shown}`);
+  assert.deepEqual(found.cut, [], `${name}: cut off at the right`);
   assert.equal(found.alerted, undefined, 'what a prompt holds has run');
   assert.deepEqual(problems, [], name);
   assert.deepEqual(

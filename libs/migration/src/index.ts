@@ -26,7 +26,8 @@ export { COMPARE_TAG, PARITY_TAGS, SHADOW_TAG } from './gates/observation.ts';
 export { type Thresholds, thresholds } from './gates/thresholds.ts';
 export { MIGRATION_ERROR_CODES, MigrationError, type MigrationErrorCode } from './migration-error.ts';
 export type { Finding } from './stages/assessment.ts';
-export { JUDGE_LEASE, JUDGE_MS, type JudgeOptions, startJudge } from './stages/judge.ts';
+export { JUDGE_LEASE, type JudgeNote, judgeStatus, type JudgeStatus } from './stages/judge-note.ts';
+export { JUDGE_MS, JUDGE_SILENCE_MS, type JudgeOptions, needsJudge, startJudge } from './stages/judge.ts';
 export {
   type Advance,
   createMigration,
@@ -35,7 +36,7 @@ export {
   type MigrationStatus,
   type Rollback,
 } from './stages/migration.ts';
-export { type SpentToday, spentToday } from './stages/shadow-budget.ts';
+export { type OpenShadow, openShadows, type SpentToday, spentToday } from './stages/shadow-budget.ts';
 export {
   type CompareResults,
   createShadowRunner,
@@ -98,15 +99,35 @@ export { judgeResults } from './compare/judge-results.ts';
 export type { DecodedAudio } from './compare/decoded-audio.ts';
 export { type Limits, ROUNDING } from './compare/noise-floor.ts';
 export { variedInputs } from './compare/varied-inputs.ts';
+export type { Bill, BillPart, EndpointBill, SideBill } from './bills/bill.ts';
+export { type BillingHours, billingHours } from './bills/billing-hours.ts';
+export { endpointBill, type EndpointBillOptions } from './bills/endpoint-bill.ts';
+export { modalBill, modalBillArguments } from './bills/modal-bill.ts';
+export { runpodBill, type RunpodBillOptions } from './bills/runpod-bill.ts';
+export type { JobSeries, SeriesArm, SeriesPoint, SeriesTotal } from './report/job-series.ts';
+export {
+  type MigrationRecord,
+  type MigrationRecordOptions,
+  readMigrationRecords,
+  REPORTED_DAYS,
+} from './report/migration-record.ts';
 export { createReport, type Report, type ReportOptions } from './report/report.ts';
 export {
   type Decommission,
   type DecommissionOptions,
-  type Deletion,
+  type NamingEndpoint,
   planDecommission,
   scaleToZero,
 } from './decommission/decommission.ts';
-export { type OldSideRecord, REDACTED } from './decommission/old-side-record.ts';
+export { deleteResource } from './decommission/delete-resource.ts';
+export { type Deletion, type Resource, VOLUME_CHECK_MS } from './decommission/deletion.ts';
+export {
+  type DeletionNote,
+  type KeptRecord,
+  keptRecord,
+  type OldSideRecord,
+  REDACTED,
+} from './decommission/old-side-record.ts';
 export { type QueueHealth, readQueueHealth } from './decommission/queue-health.ts';
 export type { Refusal } from './decommission/refusal.ts';
 export type { Traffic } from './decommission/traffic.ts';

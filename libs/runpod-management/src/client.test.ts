@@ -11,6 +11,7 @@ import { type LocalRunPod, startLocalRunPod } from './local-runpod.fixture.ts';
 import { waitForRollout } from './rollout.ts';
 import { RUNPOD_ERROR_CODES, RunPodManagementError } from './runpod-error.ts';
 import type { EndpointCreation } from './schemas.ts';
+import { VOLUME_PRICES, volumeUsdPerMonth } from './volume-prices.ts';
 
 let cloud: LocalRunPod;
 
@@ -63,6 +64,21 @@ describe('reads', () => {
     expect(cards[0]).not.toHaveProperty('availability');
     await cloud.fault('availability=LOW');
     expect((await client.listGpuTypes({ availability: true }))[0]).toMatchObject({ availability: 'LOW' });
+  });
+
+  it('give pods with what they need, and the price of a volume', async () => {
+    await using client = cloud.client();
+    const mounts = { network: [{ volumeId: 'vol1', path: '/workspace' }] };
+    await cloud.control('PUT', 'pods', [
+      { id: 'pod1', name: 'train', template: 'tpl1', mounts, cluster: {} },
+    ]);
+    expect(await client.listPods()).toEqual([
+      { id: 'pod1', name: 'train', template: 'tpl1', mounts: { network: [{ volumeId: 'vol1' }] } },
+    ]);
+    expect(volumeUsdPerMonth({ size: 200, type: 'STANDARD' })).toBeCloseTo(14);
+    expect(volumeUsdPerMonth({ size: 2_000, type: 'STANDARD' })).toBeCloseTo(120);
+    expect(volumeUsdPerMonth({ size: 200, type: 'HIGH_PERFORMANCE' })).toBeUndefined();
+    expect(Date.parse(VOLUME_PRICES.date)).toBeGreaterThan(0);
   });
 
   it('give what it cost', async () => {

@@ -10,11 +10,13 @@ import {
   gpuType,
   networkVolume,
   networkVolumeBilling,
+  pod,
   releases,
   type RunPodEndpoint,
   type RunPodGpuType,
   type RunPodNetworkVolume,
   type RunPodNetworkVolumeBilling,
+  type RunPodPod,
   type RunPodReleases,
   type RunPodServerlessBilling,
   type RunPodTemplate,
@@ -22,6 +24,8 @@ import {
   template,
 } from './schemas.ts';
 import { createTransport, type WireAnswer } from './transport.ts';
+import { type LogSource, readWorkerLog, type WorkerLogLine, type WorkerLogOptions } from './worker-logs.ts';
+import { workerList, type RunPodWorkers } from './workers.ts';
 
 /** RunPod's management API (contracts of 2026-11-24; `rest.runpod.io/v1` retired on 2026-11-15). */
 export const RUNPOD_MANAGEMENT_URL = 'https://api.runpod.io/v2';
@@ -75,10 +79,20 @@ export interface RunPodManagement extends AsyncDisposable {
   /** Ends its workers and its jobs; cannot be undone. */
   deleteEndpoint(id: string, options?: CallOptions): Promise<void>;
   listReleases(id: string, options?: CallOptions): Promise<RunPodReleases>;
+  /** The active workers; those that were scaled down are gone. */
+  listWorkers(id: string, options?: CallOptions): Promise<RunPodWorkers>;
+  /** What an active worker prints, line by line. */
+  workerLog(id: string, workerId: string, options?: WorkerLogOptions): AsyncIterable<WorkerLogLine>;
   listTemplates(options?: CallOptions): Promise<readonly RunPodTemplate[]>;
   getTemplate(id: string, options?: CallOptions): Promise<RunPodTemplate>;
+  /** Refused (`invalid_request`) while a pod or an endpoint is bound to it; cannot be undone. */
+  deleteTemplate(id: string, options?: CallOptions): Promise<void>;
   listNetworkVolumes(options?: CallOptions): Promise<readonly RunPodNetworkVolume[]>;
   getNetworkVolume(id: string, options?: CallOptions): Promise<RunPodNetworkVolume>;
+  /** Deletes its files, whoever mounts it: the document names no reason to refuse. Cannot be undone. */
+  deleteNetworkVolume(id: string, options?: CallOptions): Promise<void>;
+  /** Every pod, those of clusters too. */
+  listPods(options?: CallOptions): Promise<readonly RunPodPod[]>;
   /** The catalogue; `availability` adds today's serverless stock. */
   listGpuTypes(
     options?: CallOptions & { readonly availability?: boolean },
@@ -112,13 +126,10 @@ export function createRunPodManagement(options: RunPodManagementOptions): RunPod
     schema: Schema,
     { signal = new AbortController().signal, body, query = {} }: Call = {},
   ): Promise<z.infer<Schema>> {
-    const url = new URL(`${base}/${path}`);
-    for (const [name, value] of Object.entries(query))
-      if (value !== undefined) url.searchParams.set(name, value);
     const wire = {
       operation,
       method,
-      url,
+      url: address(path, query),
       signal,
       timeoutMs: options.timeoutMs ?? REQUEST_TIMEOUT_MS,
       ...(body === undefined ? {} : { body }),
@@ -136,8 +147,30 @@ export function createRunPodManagement(options: RunPodManagementOptions): RunPod
     }
   }
 
+  function address(path: string, query: Readonly<Record<string, string | undefined>>): URL {
+    const url = new URL(`${base}/${path}`);
+    for (const [name, value] of Object.entries(query))
+      if (value !== undefined) url.searchParams.set(name, value);
+    return url;
+  }
+
   const one = (collection: string, id: string, rest = ''): string =>
     `${collection}/${encodeURIComponent(checkedId(id))}${rest}`;
+  const logSource = (id: string, workerId: string): LogSource => ({
+    open: ({ query, lastEventId, signal }) =>
+      transport.stream({
+        operation: 'getWorkerLogs',
+        method: 'GET',
+        url: address(`${one('serverless', id)}/${one('workers', workerId, '/logs')}`, query),
+        signal,
+        timeoutMs: options.timeoutMs ?? REQUEST_TIMEOUT_MS,
+        lastEventId,
+      }),
+    pause: (attempt, signal) =>
+      sleep(FIRST_PAUSE_MS * 2 ** (attempt - 1), signal).catch((cause: unknown) => {
+        throw signal.aborted ? signal.reason : cause;
+      }),
+  });
   const client: RunPodManagement = {
     baseUrl: base,
     listEndpoints: async (more) =>
@@ -152,10 +185,16 @@ export function createRunPodManagement(options: RunPodManagementOptions): RunPod
     },
     listReleases: (id, more) =>
       call('listEndpointReleases', 'GET', one('serverless', id, '/releases'), releases, more),
+    listWorkers: (id, more) =>
+      call('listEndpointWorkers', 'GET', one('serverless', id, '/workers'), workerList, more),
+    workerLog: (id, workerId, more) => readWorkerLog(logSource(id, workerId), more),
     listTemplates: async (more) =>
       (await call('listTemplates', 'GET', 'templates', z.object({ templates: z.array(template) }), more))
         .templates,
     getTemplate: (id, more) => call('getTemplate', 'GET', one('templates', id), template, more),
+    deleteTemplate: async (id, more) => {
+      await call('deleteTemplate', 'DELETE', one('templates', id), z.unknown(), more);
+    },
     listNetworkVolumes: async (more) =>
       (
         await call(
@@ -168,6 +207,16 @@ export function createRunPodManagement(options: RunPodManagementOptions): RunPod
       ).networkVolumes,
     getNetworkVolume: (id, more) =>
       call('getNetworkVolume', 'GET', one('network-volumes', id), networkVolume, more),
+    deleteNetworkVolume: async (id, more) => {
+      await call('deleteNetworkVolume', 'DELETE', one('network-volumes', id), z.unknown(), more);
+    },
+    listPods: async (more) =>
+      (
+        await call('listPods', 'GET', 'pods', z.object({ pods: z.array(pod) }), {
+          ...more,
+          query: { includeClusterPods: 'true' },
+        })
+      ).pods,
     listGpuTypes: async (more) =>
       (
         await call('listGpuTypes', 'GET', 'catalog/gpus', z.object({ gpus: z.array(gpuType) }), {

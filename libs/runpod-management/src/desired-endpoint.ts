@@ -22,6 +22,8 @@ export type EndpointForRunPod = Pick<
 export interface DesiredOptions {
   /** The image by digest: `registry/name@sha256:…`. */
   readonly image: string;
+  /** Whether the image is the one that is live, which may have a tag only: nothing new is put there by it. */
+  readonly keepImage?: boolean;
   /** Environment that is deployed, such as `main`; part of the marker, and of the name unless it is `main`. */
   readonly environment?: string;
   /** Nx's hash of the `fingerprint` task; without it, no fingerprint is compared or written. */
@@ -82,7 +84,7 @@ export function desiredRunpodEndpoint(config: EndpointForRunPod, options: Desire
     name: settings.name ?? usual,
     ...(settings.endpointId === undefined ? {} : { endpointId: settings.endpointId }),
     ...fingerprint(options.fingerprint, config.name),
-    image: pinnedImage(options.image, config.name),
+    image: options.keepImage === true ? options.image : pinnedImage(options.image, config.name),
     ...(settings.args === undefined ? {} : { args: settings.args }),
     ...(settings.containerDiskGb === undefined ? {} : { disk: settings.containerDiskGb }),
     ...(settings.registry === undefined ? {} : { registry: settings.registry }),

@@ -1,4 +1,13 @@
 /** RunPod's management API, typed, and serverless endpoints as code: plan and apply. */
+export {
+  type Adoption,
+  adoptRunpod,
+  parseEndpoint,
+  planAdoption,
+  restoreRunpod,
+  secretDocument,
+  unmanagedEndpoint,
+} from './adoption.ts';
 export { type AppliedEntry, type ApplyOptions, type ApplyReport, applyRunpod } from './apply.ts';
 export {
   ATTEMPTS,
@@ -49,6 +58,7 @@ export type {
   RunPodGpuType,
   RunPodNetworkVolume,
   RunPodNetworkVolumeBilling,
+  RunPodPod,
   RunPodReleases,
   RunPodScaling,
   RunPodServerlessBilling,
@@ -61,3 +71,6 @@ export {
   runpodSettings,
   type RunPodSettingsInput,
 } from './settings.ts';
+export { VOLUME_PRICES, volumeUsdPerMonth } from './volume-prices.ts';
+export { MOST_LOG_LINES, QUIET_MS, type WorkerLogLine, type WorkerLogOptions } from './worker-logs.ts';
+export { type RunPodWorker, type RunPodWorkers, WORKER_STATES } from './workers.ts';

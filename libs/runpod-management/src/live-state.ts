@@ -35,7 +35,7 @@ export async function readRunpodLive(
 
 /** Every endpoint with its variables, which hold the marker: the document lets a list leave them out. */
 export async function readRunpodEndpoints(
-  client: RunPodManagement,
+  client: Pick<RunPodManagement, 'listEndpoints' | 'getEndpoint'>,
   options: CallOptions = {},
 ): Promise<readonly RunPodEndpoint[]> {
   const listed = await client.listEndpoints(options);

@@ -218,7 +218,7 @@ function unmanaged(desired: DesiredEndpoint, found: RunPodEndpoint): RunPodManag
     `${what} was not made by this tool (no ${OWN_VARIABLES.managedBy}=${MANAGED_BY}), and is left alone.`,
     {
       endpoint: desired.endpoint,
-      hint: `Adopt it explicitly (adopt: ["${desired.endpoint}"]), which overwrites its settings and variables, or choose another "name" below "providers": {"runpod": …}.`,
+      hint: `\`ryla adopt ${desired.endpoint}\` shows what differs and takes it over as it is; adopt: ["${desired.endpoint}"] of planRunpod overwrites its settings and variables at once. Or choose another "name" below "providers": {"runpod": …}.`,
     },
   );
 }

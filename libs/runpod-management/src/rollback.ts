@@ -21,7 +21,8 @@ export async function rollBackRunpod(
   return true;
 }
 
-function formerSettings(live: RunPodEndpoint): EndpointUpdate {
+/** The settings of a live endpoint as a request, variables with their values. */
+export function formerSettings(live: RunPodEndpoint): EndpointUpdate {
   const { gpu, workers, scaling } = live;
   const { min, max, idleTimeout } = workers;
   return {

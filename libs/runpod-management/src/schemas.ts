@@ -58,6 +58,7 @@ export const template = z.object({
   image: text,
   env: environment,
   serverless: z.boolean(),
+  public: z.boolean().optional(),
 });
 
 /** A network volume; `size` in GB. */
@@ -67,6 +68,14 @@ export const networkVolume = z.object({
   size: z.int(),
   dataCenter: text,
   type: text,
+});
+
+/** A pod, as far as it tells which template and which network volumes it needs. */
+export const pod = z.object({
+  id: text.min(1),
+  name: text,
+  template: text.nullish(),
+  mounts: z.object({ network: z.array(z.object({ volumeId: text })).optional() }).nullish(),
 });
 
 /** A card of the catalogue. `price` in USD per hour for one card, `memory` in GB; no pool: not for serverless. */
@@ -129,6 +138,8 @@ export const problem = z.object({
 export type RunPodEndpoint = z.infer<typeof endpoint>;
 /** A live template. */
 export type RunPodTemplate = z.infer<typeof template>;
+/** A live pod. */
+export type RunPodPod = z.infer<typeof pod>;
 /** A live network volume. */
 export type RunPodNetworkVolume = z.infer<typeof networkVolume>;
 /** A card of the catalogue. */

@@ -1,5 +1,5 @@
 /** One request to RunPod and its answer as JSON; no retries and no meaning. */
-import { Agent, errors, request } from 'undici';
+import { Agent, type Dispatcher, errors, request } from 'undici';
 
 import { RunPodManagementError, type RunPodErrorContext } from './runpod-error.ts';
 import { problem } from './schemas.ts';
@@ -33,6 +33,14 @@ export interface WireAnswer {
 export interface Transport {
   /** @throws {RunPodManagementError} for everything but a 2xx with JSON; the signal's reason when it was aborted. */
   send(request: WireRequest): Promise<WireAnswer>;
+  /**
+   * The body of a 2xx as it arrives; only its beginning must be there within `timeoutMs`.
+   *
+   * @throws {RunPodManagementError} as `send`, and from the iteration where the connection breaks.
+   */
+  stream(
+    request: WireRequest & { readonly lastEventId?: string | undefined },
+  ): Promise<AsyncIterable<Buffer>>;
   close(): Promise<void>;
 }
 
@@ -66,17 +74,41 @@ export function createTransport(apiKey: string): Transport {
           ...(wire.body === undefined ? {} : { body: JSON.stringify(wire.body) }),
         });
         const requestId = headerText(response.headers['x-request-id']);
-        const text = await readText(response.body);
         const status = response.statusCode;
         const hide = secretsOf(apiKey, wire.body);
-        if (status < 200 || status > 299) {
-          const retryAfterMs = retryAfter(headerText(response.headers['retry-after']));
-          throw refusal(text, hide, { ...context, status, requestId, retryAfterMs });
-        }
+        if (status < 200 || status > 299) throw await refused(response, hide, context);
+        const text = await readText(response.body);
         const link = headerText(response.headers['link']);
         return { status, requestId, link, body: parse(text, hide, { ...context, status, requestId }) };
       } catch (cause) {
         throw asError(cause, wire, timeout, context);
+      }
+    },
+    async stream(wire) {
+      wire.signal.throwIfAborted();
+      const late = new AbortController();
+      const timer = setTimeout(() => late.abort(), wire.timeoutMs);
+      const context = { operation: wire.operation };
+      try {
+        const response = await request(wire.url, {
+          dispatcher: agent,
+          method: wire.method,
+          signal: AbortSignal.any([wire.signal, late.signal]),
+          // A worker may say nothing for hours.
+          bodyTimeout: 0,
+          headers: {
+            accept: 'text/event-stream',
+            authorization: `Bearer ${apiKey}`,
+            ...(wire.lastEventId === undefined ? {} : { 'last-event-id': wire.lastEventId }),
+          },
+        });
+        const status = response.statusCode;
+        if (status < 200 || status > 299) throw await refused(response, [apiKey], context);
+        return piecesOf(response.body, (cause) => asError(cause, wire, late.signal, context));
+      } catch (cause) {
+        throw asError(cause, wire, late.signal, context);
+      } finally {
+        clearTimeout(timer);
       }
     },
     close: () => agent.close(),
@@ -102,6 +134,30 @@ async function readText(body: AsyncIterable<unknown>): Promise<string> {
 }
 
 class AnswerTooLarge extends Error {}
+
+async function* piecesOf(
+  body: AsyncIterable<unknown>,
+  errorOf: (cause: unknown) => unknown,
+): AsyncGenerator<Buffer> {
+  try {
+    for await (const piece of body) if (Buffer.isBuffer(piece)) yield piece;
+  } catch (cause) {
+    throw errorOf(cause);
+  }
+}
+
+async function refused(
+  { statusCode, headers, body }: Dispatcher.ResponseData,
+  hide: readonly string[],
+  context: RunPodErrorContext,
+): Promise<RunPodManagementError> {
+  return refusal(await readText(body), hide, {
+    ...context,
+    status: statusCode,
+    requestId: headerText(headers['x-request-id']),
+    retryAfterMs: retryAfter(headerText(headers['retry-after'])),
+  });
+}
 
 function parse(text: string, hide: readonly string[], context: RunPodErrorContext): unknown {
   if (text === '') return undefined;

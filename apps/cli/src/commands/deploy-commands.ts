@@ -5,6 +5,7 @@ import type { Provider } from '@ryla/business/config';
 import { type Command, Option } from 'commander';
 
 import type {
+  AdoptOptions,
   DeployOptions,
   DriftOptions,
   RollbackOptions,
@@ -79,12 +80,39 @@ export function addDeployCommands(program: Command): void {
   )
     .option(
       '--to <version>',
-      'Modal: such as v3, as `modal app history` lists them; the one before without it',
+      'Modal: such as v3, as `modal app history` lists them; RunPod: before-adoption; the one before without it',
     )
     .action(async (name: string, options: RollbackOptions) => {
       await (await import('../deployment/rollback-command.ts')).rollback(name, options);
     });
+  common(
+    program
+      .command('adopt')
+      .description(
+        'Take over a RunPod endpoint that ryla did not make: changes its marker, and nothing else.',
+      )
+      .argument('<endpoint>'),
+  )
+    .option('--environment <name>', "RunPod's marker; the default one without it")
+    .option('--plan', 'show what differs, and change nothing; exit 3 where it is not managed yet')
+    .option('--confirm <endpoint>', 'its name once more, in place of the question')
+    .addHelpText('after', ADOPT_HELP)
+    .action(async (name: string, options: AdoptOptions) => {
+      await (await import('../deployment/adopt-command.ts')).adopt(name, options);
+    });
 }
+
+const ADOPT_HELP = `
+It is the one that providers.runpod.endpointId in endpoint.json names, or of the name that a deploy would give. Its settings,
+image, variables, id and URL stay; what a deploy would change is shown. What it was is kept in a file below .ryla, with the
+values of its variables.
+
+Examples:
+  ryla adopt flux-schnell --plan
+  ryla adopt flux-schnell
+  ryla drift --provider runpod
+  ryla deploy flux-schnell --provider runpod --image flux-schnell=live      settings of endpoint.json, the same image
+  ryla rollback flux-schnell --provider runpod --to before-adoption         everything as it was, managed by nobody`;
 
 const DEPLOY_HELP = `
 What is live is read back and compared by fingerprint: the hash of all that a deployment is made of. Equal ones are left

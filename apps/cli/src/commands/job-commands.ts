@@ -45,7 +45,7 @@ export function addJobCommands(program: Command): void {
       inWorkspace(options, async (workspace, output) => {
         const definition = workspace.endpoint(endpoint);
         const inputs = inputsOf(definition, options);
-        const opened = await workspace.open();
+        const opened = await workspace.open({ shadows: true });
         await using jobs = opened.service;
         refuseUnusable(opened, endpoint, options.backend);
         const handle = await submitJob(jobs, definition, inputs, submitOptions(options, endpoint));
@@ -251,7 +251,7 @@ async function run(name: string, options: RunOptions): Promise<void> {
   await inWorkspace(options, async (workspace, output) => {
     const definition = workspace.endpoint(name);
     const inputs = inputsOf(definition, options);
-    const opened = await workspace.open();
+    const opened = await workspace.open({ shadows: true });
     await using jobs = opened.service;
     refuseUnusable(opened, name, options.backend);
     const stop = new AbortController();

@@ -46,6 +46,10 @@ async function applyEntry(
 ): Promise<Outcome> {
   if (entry.action === 'unknown')
     return { ...NOTHING, result: 'failed', error: entry.reasons.map(({ why }) => why).join('\n') };
+  if (entry.action === 'adopt') {
+    const error = `${entry.reasons[0]?.why ?? ''}. \`ryla adopt ${entry.endpoint}\` shows what differs, and takes it over as it is.`;
+    return { ...NOTHING, result: 'refused', error };
+  }
   if (entry.action === 'unchanged') return { ...NOTHING, result: 'unchanged', version: entry.liveVersion };
   options.signal.throwIfAborted();
   if (entry.action === 'undeploy') return undeploy(entry, cloud, options);

@@ -54,6 +54,8 @@ export interface Cloud extends AsyncDisposable {
   managed(): Promise<readonly string[]>;
   /** What is live; null where nothing is. `anew`: as it is now, whatever was read before. */
   live(endpoint: string, options?: { readonly anew: boolean }): Promise<LiveDeployment | null>;
+  /** Why what is live is not ryla's to deploy to, and what a deploy would change; undefined where nothing like that is live. */
+  foreign?(shipment: Shipment): Promise<readonly Reason[] | undefined>;
   /** Further reasons to deploy although the fingerprints are equal: settings that were changed by hand. */
   drift(shipment: Shipment): Promise<readonly Reason[]>;
   /** Why a deployment would be refused, before anything is changed; undefined when it would not. */

@@ -41,3 +41,10 @@ export interface UndeployOptions extends CloudOptions {
 export interface RollbackOptions extends CloudOptions {
   readonly to?: string;
 }
+
+/** Of `ryla adopt`. */
+export interface AdoptOptions extends CommonOptions {
+  readonly environment?: string;
+  readonly plan?: boolean;
+  readonly confirm?: string;
+}

@@ -1,8 +1,11 @@
 /** What `ryla deploy` and `ryla drift` say with `--json`. */
 import type { Provider, Target } from '@ryla/business/config';
 
-/** What a deploy would do. `unknown`: it could not be found out; `reasons` say why. */
-export type Action = 'create' | 'update' | 'unchanged' | 'undeploy' | 'unknown';
+/**
+ * What a deploy would do. `adopt`: nothing, as what is live was made by somebody else, until `ryla adopt` takes it over. `unknown`: it
+ * could not be found out; `reasons` say why.
+ */
+export type Action = 'create' | 'update' | 'unchanged' | 'undeploy' | 'adopt' | 'unknown';
 
 /** Why an endpoint is deployed: a file that differs, or something else in words. */
 export type Reason =

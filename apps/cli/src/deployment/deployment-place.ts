@@ -1,11 +1,18 @@
 /** Where a command acts: a workspace, a cloud, an environment. */
 import process from 'node:process';
 
-import { describeTarget, endpointsFolder, type Provider, type ResolvedConfig } from '@ryla/business/config';
+import {
+  describeTarget,
+  endpointsFolder,
+  type Provider,
+  type ResolvedConfig,
+  stateFolder,
+} from '@ryla/business/config';
 
 import { UsageError } from '../exit-codes.ts';
 import { createOutput, type Output } from '../output.ts';
 import { findWorkspace, type Workspace } from '../workspace.ts';
+import { adoptionRecords } from './adoption-records.ts';
 import type { EndpointFolder, Selection } from './candidates.ts';
 import type { Cloud } from './cloud.ts';
 import type { CloudOptions, DeployOptions } from './command-options.ts';
@@ -30,7 +37,7 @@ export async function inEnvironment(
 }
 
 /** The workspace with the local clouds that it uses; tests, and the targets of Nx, may have them elsewhere. */
-function reached(workspace: Workspace): ResolvedConfig {
+export function reached(workspace: Workspace): ResolvedConfig {
   return { ...workspace, root: process.env['RYLA_LOCAL_CLOUDS_ROOT'] ?? workspace.root };
 }
 
@@ -52,7 +59,12 @@ export function cloudOf(
   const { provider, environment, smoke, image = [], images } = options;
   const resolved = reached(workspace);
   if (provider === 'runpod')
-    return createRunPodCloud({ resolved, environment, images: readImages(image, images) });
+    return createRunPodCloud({
+      resolved,
+      environment,
+      images: readImages(image, images),
+      records: adoptionRecords(stateFolder(resolved)),
+    });
   if (image.length > 0 || images !== undefined)
     throw new UsageError('--image and --images belong to --provider runpod: Modal builds its images itself.');
   return createModalCloud({ resolved, workspaceRoot: workspace.root, environment, smoke });

@@ -106,4 +106,13 @@ describe('what is said of a deployment', () => {
     expect(driftMarkdown(document)).not.toContain('`same`');
     expect(driftText(document)).toContain('to undeploy');
   });
+
+  it('says of what somebody else made how it is taken over', () => {
+    const why = 'flux (abc) was not made by ryla';
+    const reasons = [{ input: 'live deployment', why }];
+    const document = documentOf(scope, [entry('flux', { action: 'adopt', liveVersion: null, reasons })]);
+    expect(documentText(document)).toContain(`! flux (modal): to adopt\n    live deployment: ${why}`);
+    for (const text of [documentMarkdown(document), driftMarkdown(document)])
+      expect(text).toMatch(/`ryla adopt (flux|<endpoint>)` takes/);
+  });
 });

@@ -18,6 +18,7 @@ const SIGN: Readonly<Record<PlanEntry['action'], string>> = {
   update: '~',
   unchanged: '=',
   undeploy: '-',
+  adopt: '!',
   unknown: '?',
 };
 
@@ -26,6 +27,7 @@ const WORDS: Readonly<Record<PlanEntry['action'], string>> = {
   update: 'to update',
   unchanged: 'unchanged',
   undeploy: 'to undeploy',
+  adopt: 'to adopt',
   unknown: 'unknown',
 };
 
@@ -129,6 +131,9 @@ function todo(endpoints: readonly PlanEntry[]): string {
           `- \`ryla undeploy ${cell(endpoint)} --provider ${provider}\` removes what is live of it.`,
       ),
     ...endpoints
+      .filter(({ action }) => action === 'adopt')
+      .map(({ endpoint }) => `- \`ryla adopt ${cell(endpoint)}\` takes over what is live of it.`),
+    ...endpoints
       .filter((entry) => isDeployed(entry) && entry.result === 'rolled_back')
       .map(
         ({ endpoint }) =>
@@ -163,6 +168,9 @@ export function driftMarkdown(document: DeploymentDocument): string {
     '- After `ryla rollback`, this stays until a deploy brings the repository back: revert the commit, or mend it.',
     ...(drifted.some(({ action }) => action === 'undeploy')
       ? ['- Endpoints that the repository does not have any more: `ryla undeploy <endpoint>`.']
+      : []),
+    ...(drifted.some(({ action }) => action === 'adopt')
+      ? ['- Endpoints that ryla did not make: `ryla adopt <endpoint>` takes them over as they are.']
       : []),
     '',
   ].join('\n');

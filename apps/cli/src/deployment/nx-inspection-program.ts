@@ -8,6 +8,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync, writeSync } from '
 import { text } from 'node:stream/consumers';
 import process from 'node:process';
 
+import type { HashInputs } from 'nx/src/native/index.js';
 import { readNxJson } from 'nx/src/config/nx-json.js';
 import { InProcessTaskHasher } from 'nx/src/hasher/task-hasher.js';
 import { filterAffected } from 'nx/src/project-graph/affected/affected-project-graph.js';
@@ -54,9 +55,15 @@ async function fingerprints(): Promise<Inspection['fingerprints']> {
   return Object.fromEntries(
     tasks.map((task, index) => [
       task.target.project,
-      { fingerprint: hashes[index]?.value ?? '', files: hashes[index]?.inputs?.files ?? [] },
+      { fingerprint: hashes[index]?.value ?? '', files: filesOf(hashes[index]?.inputs) },
     ]),
   );
+}
+
+/** Python packages are a node of the graph (tools/nx-comfyui), which is made of uv.lock. */
+function filesOf(inputs: HashInputs | undefined): string[] {
+  const { files = [], external = [] } = inputs ?? {};
+  return external.some((name) => name.startsWith('python:')) ? [...files, 'uv.lock'] : files;
 }
 
 function writeFileMap(...[fileMap, , , errors]: Parameters<typeof graphCache.writeCache>): void {

@@ -42,7 +42,10 @@ describe('the inspection of a workspace', () => {
     );
     expect(printed.sort(), ran.stdout + ran.stderr).toEqual(computed.sort());
     expect(computed).toHaveLength(2 * endpoints.length);
-    expect(all.fingerprints['photo-finish']?.files).toContain('apps/endpoints/photo-finish/photo.jpg');
+    expect(all.fingerprints['photo-finish']?.files).toEqual(
+      expect.arrayContaining(['apps/endpoints/photo-finish/photo.jpg', 'uv.lock']),
+    );
+    expect(runpod.fingerprints['photo-finish']?.files).not.toContain('uv.lock');
   });
 
   it('says what Nx said of a workspace that it cannot read', { timeout: LIVE_MS }, async () => {

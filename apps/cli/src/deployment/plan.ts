@@ -97,6 +97,12 @@ async function planEndpoint(
     const endpoint = checked(path.join(place.folder, name));
     const shipment = { endpoint, fingerprint: found.fingerprint, commit };
     live = await cloud.live(name);
+    const foreign = live === null ? await cloud.foreign?.(shipment) : undefined;
+    if (foreign !== undefined)
+      return {
+        entry: { ...about, action: 'adopt', ...hashes(found.fingerprint, live), reasons: foreign },
+        shipment,
+      };
     const { action, reasons } = await difference(shipment, live, found.files, finder, { cloud, smoke });
     return { entry: { ...about, action, ...hashes(found.fingerprint, live), reasons }, shipment };
   } catch (error) {
@@ -120,8 +126,14 @@ async function difference(
 ): Promise<{ readonly action: 'create' | 'update' | 'unchanged'; readonly reasons: readonly Reason[] }> {
   if (live === null)
     return { action: 'create', reasons: [{ input: 'live deployment', why: 'there is none' }] };
-  if (live.fingerprint !== shipment.fingerprint)
-    return { action: 'update', reasons: await finder.reasons(live, shipment.fingerprint, files) };
+  if (live.fingerprint !== shipment.fingerprint) {
+    const reasons = await finder.reasons(live, shipment.fingerprint, files);
+    // Where nothing of ours was deployed yet, its settings tell more than two hashes.
+    return {
+      action: 'update',
+      reasons: live.fingerprint === null ? [...reasons, ...(await cloud.drift(shipment))] : reasons,
+    };
+  }
   if (smoke && live.untried === true) return { action: 'update', reasons: [UNTRIED] };
   const reasons = await cloud.drift(shipment);
   return { action: reasons.length === 0 ? 'unchanged' : 'update', reasons };

@@ -10,6 +10,7 @@ import { createRunPodManagement } from '@ryla/runpod-management';
 import { loadEndpoint } from '@ryla/workflow/node';
 
 import { LIVE_MS, repositoryRoot } from '../../test-support/live-workspace.ts';
+import { adoptionRecords } from './adoption-records.ts';
 import { applyPlan } from './apply.ts';
 import type { DeployEntry, PlanEntry } from './deployment-document.ts';
 import { makePlan } from './plan.ts';
@@ -96,7 +97,8 @@ describe('deploying to RunPod', () => {
   }
 
   function open(images: Images = {}): ReturnType<typeof createRunPodCloud> {
-    return createRunPodCloud({ resolved: { root, target: 'local', config: {}, env: {} }, images });
+    const records = adoptionRecords(path.join(root, '.ryla/local'));
+    return createRunPodCloud({ resolved: { root, target: 'local', config: {}, env: {} }, images, records });
   }
 
   async function plan(cloud: ReturnType<typeof open>): ReturnType<typeof makePlan> {

@@ -3,6 +3,8 @@ import { ComfyUIServiceError, runpod } from '@ryla/business';
 import { type ResolvedConfig, variableName } from '@ryla/business/config';
 import { readLocalClouds } from '@ryla/business/local-clouds';
 import {
+  type Adoption,
+  adoptRunpod,
   applyRunpod,
   createRunPodManagement,
   deployedEndpoint,
@@ -10,31 +12,37 @@ import {
   desiredRunpodEndpoint,
   type LiveState,
   MAIN_ENVIRONMENT,
-  OWN_VARIABLES,
   ownershipOf,
+  planAdoption,
   planRunpod,
   planRunpodRemoval,
   readRunpodEndpoints,
   readRunpodLive,
+  restoreRunpod,
   rollBackRunpod,
   type RunPodEndpoint,
   type RunPodManagement,
+  unmanagedEndpoint,
   waitForRollout,
 } from '@ryla/runpod-management';
-import { inEnvironment } from '@ryla/workflow';
+import { type EndpointConfig, inEnvironment } from '@ryla/workflow';
 
+import type { AdoptionRecords } from './adoption-records.ts';
 import type { Cloud, CloudOptions, Deployed, LiveDeployment, Shipment } from './cloud.ts';
+import type { Reason } from './deployment-document.ts';
 import { type Images, LIVE_IMAGE } from './runpod-images.ts';
+import {
+  FINGERPRINT,
+  hasForeignImage,
+  liveOf,
+  OWN_FIELDS,
+  reasonOf,
+  RECORD,
+  recordOf,
+} from './runpod-record.ts';
 
-/** Variables of an endpoint in which a deployment is recorded, besides those of libs/runpod-management. */
-const RECORD = {
-  commit: 'RYLA_COMMIT',
-  previousImage: 'RYLA_PREVIOUS_IMAGE',
-  previousFingerprint: 'RYLA_PREVIOUS_FINGERPRINT',
-} as const;
-
-/** The variable of libs/runpod-management that a rollback sets back. */
-const FINGERPRINT = OWN_VARIABLES.fingerprint;
+/** A version: what was there before it was adopted. */
+export const BEFORE_ADOPTION = 'before-adoption';
 
 /** Options of {@link createRunPodCloud}. */
 export interface RunPodCloudOptions {
@@ -42,6 +50,7 @@ export interface RunPodCloudOptions {
   /** {@link MAIN_ENVIRONMENT} without it. */
   readonly environment?: string | undefined;
   readonly images: Images;
+  readonly records: AdoptionRecords;
 }
 
 /**
@@ -49,13 +58,18 @@ export interface RunPodCloudOptions {
  *
  * @throws {ComfyUIServiceError} `invalid_configuration` where the target cannot be reached as it is set up.
  */
-export function createRunPodCloud({ resolved, environment, images }: RunPodCloudOptions): Cloud {
+export function createRunPodCloud({
+  resolved,
+  environment,
+  images,
+  records,
+}: RunPodCloudOptions): RunPodCloud {
   const account = accountOf(resolved);
   const client = createRunPodManagement({
     apiKey: account.apiKey,
     ...(account.managementUrl === undefined ? {} : { baseUrl: account.managementUrl }),
   });
-  return new RunPodCloud(client, account, environment ?? MAIN_ENVIRONMENT, images);
+  return new RunPodCloud(client, account, environment ?? MAIN_ENVIRONMENT, { images, records });
 }
 
 /** How a RunPod account is reached. */
@@ -94,19 +108,27 @@ export function accountOf(resolved: ResolvedConfig): Account {
   return { apiKey };
 }
 
-class RunPodCloud implements Cloud {
+/** RunPod in one environment: what every cloud does, and taking over what is there. */
+export class RunPodCloud implements Cloud {
   readonly provider = 'runpod';
   readonly environment: string;
   readonly #client: RunPodManagement;
   readonly #account: Account;
   readonly #images: Images;
+  readonly #records: AdoptionRecords;
   #listed: Promise<readonly RunPodEndpoint[]> | undefined;
 
-  constructor(client: RunPodManagement, account: Account, environment: string, images: Images) {
+  constructor(
+    client: RunPodManagement,
+    account: Account,
+    environment: string,
+    { images, records }: Pick<RunPodCloudOptions, 'images' | 'records'>,
+  ) {
     this.#client = client;
     this.#account = account;
     this.environment = environment;
     this.#images = images;
+    this.#records = records;
   }
 
   async managed(): Promise<readonly string[]> {
@@ -121,6 +143,41 @@ class RunPodCloud implements Cloud {
     return found === undefined ? null : liveOf(found);
   }
 
+  async foreign({ endpoint }: Shipment): Promise<readonly Reason[] | undefined> {
+    const adoption = await this.adoption(endpoint.config);
+    if (adoption === undefined || adoption.isManaged) return undefined;
+    const { live, id, differences } = adoption;
+    return [
+      { input: 'live deployment', why: `${live.name} (${id}) was not made by ryla` },
+      ...differences.map(reasonOf),
+    ];
+  }
+
+  /**
+   * What taking over what is live for an endpoint would mean; undefined where nothing is.
+   *
+   * @throws {RunPodManagementError} where it belongs to another endpoint, or several could be meant.
+   */
+  async adoption(config: EndpointConfig): Promise<Adoption | undefined> {
+    const endpoints = await this.#list(false);
+    const named = this.#asLive(config, undefined);
+    const owned = deployedEndpoint(named, { endpoints });
+    const found =
+      owned === undefined
+        ? unmanagedEndpoint(named, { endpoints })
+        : endpoints.find(({ id }) => id === owned.id);
+    if (found === undefined) return undefined;
+    const desired = this.#asLive(config, found.image);
+    return planAdoption(desired, await readRunpodLive(this.#client, [desired]));
+  }
+
+  /** Takes it over, and waits until its workers carry the marker. */
+  async adopt(adoption: Adoption): Promise<void> {
+    await adoptRunpod(adoption, this.#client);
+    this.#listed = undefined;
+    await waitForRollout(this.#client, adoption.id);
+  }
+
   /** With the image that is live, so that only what was changed by hand differs. */
   async drift(shipment: Shipment): Promise<readonly { readonly input: string; readonly why: string }[]> {
     const { config } = shipment.endpoint;
@@ -128,9 +185,7 @@ class RunPodCloud implements Cloud {
     if (found === undefined) return [];
     const [entry] = planRunpod([this.#desired(shipment, found)], await this.#state(shipment, found)).entries;
     if (entry?.action !== 'update') return [];
-    return entry.changes
-      .filter(({ field }) => field !== `env.${RECORD.commit}`)
-      .map(({ field, from, to }) => ({ input: field, why: `is ${from} on RunPod, ${to} in the repository` }));
+    return entry.changes.filter(({ field }) => !OWN_FIELDS.includes(field)).map(reasonOf);
   }
 
   async refusal(shipment: Shipment): Promise<string | undefined> {
@@ -188,12 +243,13 @@ class RunPodCloud implements Cloud {
     };
   }
 
-  /** Only to the version before: RunPod keeps no others. */
+  /** Only to the version before, or to before it was adopted: RunPod keeps no others. */
   async rollBack(
     endpoint: string,
     version: string | undefined,
     { signal }: CloudOptions,
   ): Promise<LiveDeployment> {
+    if (version === BEFORE_ADOPTION) return await this.#giveBack(endpoint, signal);
     if (version !== undefined)
       throw invalid(
         'RunPod keeps only the version before.',
@@ -216,6 +272,27 @@ class RunPodCloud implements Cloud {
     const made = await this.#client.updateEndpoint(found.id, { image, env }, call);
     await waitForRollout(this.#client, found.id, call);
     return { ...liveOf(made), version: await this.#version(found.id) };
+  }
+
+  /** Everything as it was, and nobody's: the marker goes with the other variables. */
+  async #giveBack(endpoint: string, signal: AbortSignal | undefined): Promise<LiveDeployment> {
+    const call = signal === undefined ? {} : { signal };
+    const found = await this.#find(endpoint, true);
+    if (found === undefined)
+      throw invalid(
+        `Ryla does not manage ${endpoint} on RunPod: nothing was changed.`,
+        'It was given back already, or never adopted.',
+      );
+    const former = await this.#records.read({ endpoint, environment: this.environment });
+    if (found.id !== former.id)
+      throw invalid(
+        `${endpoint} on RunPod is ${found.id}; what is kept is of ${former.id}.`,
+        'The one that was adopted is another: look at both in RunPod’s console.',
+      );
+    const made = await restoreRunpod(former, this.#client, call);
+    this.#listed = undefined;
+    await waitForRollout(this.#client, former.id, call);
+    return { ...liveOf(made), version: await this.#version(former.id) };
   }
 
   async remove(endpoint: string, { signal }: CloudOptions): Promise<void> {
@@ -251,50 +328,30 @@ class RunPodCloud implements Cloud {
     return version === null || version === undefined ? null : `v${version}`;
   }
 
+  /** With the image that is live: what else differs. */
+  #asLive(config: EndpointConfig, image: string | undefined): DesiredEndpoint {
+    return desiredRunpodEndpoint(inEnvironment(config, this.environment), {
+      image: image ?? '',
+      keepImage: true,
+      environment: this.environment,
+    });
+  }
+
   /** What shall be: the image that was given, or the live one; what was live before is part of the record. */
   #desired(shipment: Shipment, found: RunPodEndpoint | undefined): DesiredEndpoint {
     const { config } = shipment.endpoint;
     const given = this.#images[config.name];
     const sameCode = found !== undefined && liveOf(found).fingerprint === shipment.fingerprint;
-    const image = given === undefined || given === LIVE_IMAGE || sameCode ? found?.image : given;
+    const isBuilt = sameCode && !hasForeignImage(found);
+    const image = given === undefined || given === LIVE_IMAGE || isBuilt ? found?.image : given;
     const desired = desiredRunpodEndpoint(inEnvironment(config, this.environment), {
       image: image ?? '',
+      keepImage: image !== undefined && image === found?.image,
       environment: this.environment,
       fingerprint: shipment.fingerprint,
     });
     return { ...desired, env: { ...desired.env, ...recordOf(shipment, found, sameCode) } };
   }
-}
-
-function recordOf(
-  shipment: Shipment,
-  found: RunPodEndpoint | undefined,
-  sameCode: boolean,
-): Readonly<Record<string, string>> {
-  const kept = (name: string): string | undefined => found?.env?.get(name);
-  const record = sameCode
-    ? {
-        [RECORD.commit]: kept(RECORD.commit),
-        [RECORD.previousImage]: kept(RECORD.previousImage),
-        [RECORD.previousFingerprint]: kept(RECORD.previousFingerprint),
-      }
-    : {
-        [RECORD.commit]: shipment.commit?.slice(0, 7),
-        [RECORD.previousImage]: found?.image,
-        [RECORD.previousFingerprint]: kept(FINGERPRINT),
-      };
-  return Object.fromEntries(
-    Object.entries(record).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
-  );
-}
-
-/** The image says which version is live: RunPod counts releases for changes that are none of ours too. */
-function liveOf(found: RunPodEndpoint): LiveDeployment {
-  return {
-    fingerprint: ownershipOf(found)?.fingerprint ?? null,
-    commit: found.env?.get(RECORD.commit) ?? null,
-    version: found.image ?? null,
-  };
 }
 
 function invalid(message: string, hint: string): ComfyUIServiceError {

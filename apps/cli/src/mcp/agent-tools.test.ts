@@ -13,7 +13,9 @@ import { endpointTool, NO_EXPERIENCE } from './endpoint-tool.ts';
 import { expectedCost, experienceOf } from './expected-cost.ts';
 import { fileArgument } from './file-argument.ts';
 import { createServicePool } from './service-pool.ts';
+import type { OpenOptions } from '../workspace.ts';
 import { createSessionLimits } from './session-limits.ts';
+import { createWorkspaceTools } from './workspace-tools.ts';
 
 const endpoint = parseEndpointConfig({
   name: 'portrait',
@@ -187,4 +189,32 @@ it('replaces the service when the workspace is another, and closes the old one w
   expect(events).toEqual(['used 2', 'closed 1']);
   await pool.close();
   expect(events).toEqual(['used 2', 'closed 1', 'closed 2']);
+});
+
+it('shadows the jobs of agents, and says once what went wrong beside them', async () => {
+  const notes: string[] = [];
+  let given: OpenOptions | undefined;
+  const workspace = {
+    ...({ root: '/nowhere', target: 'cloud', config: {}, env: {}, file: undefined } as const),
+    endpointNames: () => [],
+    endpoint: () => expect.fail('there is none'),
+    open: (options?: OpenOptions) => {
+      given = options;
+      return Promise.reject(new Error('not here'));
+    },
+  };
+  const tools = createWorkspaceTools({
+    workspace,
+    access: { root: '/nowhere', folders: [] },
+    limits: createSessionLimits({ maxJobs: undefined, maxUsd: undefined }),
+    note: (text) => notes.push(text),
+    out: '/nowhere/out',
+    ...{ inlineBytes: 0, waitMs: 0, closing: new AbortController().signal },
+  });
+  await tools.list();
+  expect(given?.shadows).toBe(true);
+  notes.length = 0;
+  for (const text of ['away', 'away', 'back']) given?.onProblem?.(new Error(text));
+  expect(notes).toEqual(['Beside the jobs: away', 'Beside the jobs: back']);
+  await tools.close();
 });

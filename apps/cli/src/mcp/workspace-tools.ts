@@ -46,6 +46,9 @@ export interface WorkspaceTools {
   close(): Promise<void>;
 }
 
+/** In what was said already: what is about no endpoint. */
+const BESIDE = '';
+
 /** Makes the tools of a workspace. */
 export function createWorkspaceTools(options: WorkspaceToolsOptions): WorkspaceTools {
   const { workspace, access, limits, note } = options;
@@ -68,9 +71,16 @@ export function createWorkspaceTools(options: WorkspaceToolsOptions): WorkspaceT
     });
   }
 
+  /** Once, as long as nothing else goes wrong: a store that is away is missed several times a second. */
+  const onProblem = (error: unknown): void => {
+    const text = `Beside the jobs: ${error instanceof Error ? error.message : String(error)}`;
+    if (said.get(BESIDE) !== text) note(text);
+    said.set(BESIDE, text);
+  };
+
   const version = (): string => JSON.stringify(endpoints().map(({ config, workflow }) => [config, workflow]));
   const services = createServicePool(
-    () => workspace.open(),
+    () => workspace.open({ shadows: true, onProblem }),
     // Local clouds that were started again are others.
     () => `${version()}${workspace.target === 'local' ? localClouds(workspace.root) : ''}`,
   );

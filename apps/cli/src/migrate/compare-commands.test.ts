@@ -1,12 +1,12 @@
 import path from 'node:path';
 
-import type { MigrationStatus } from '@ryla/migration';
 import { parseApiWorkflow, parseEndpointConfig } from '@ryla/workflow';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { migrationWorkspace, type MigrationWorkspace } from '../../test-support/migration-workspace.ts';
-import { progressLine, report, stagesMarkdown, volumeOf } from './compare-commands.ts';
+import { progressLine } from './compare-commands.ts';
 import { compareInputs } from './compare-inputs.ts';
+import { volumeOf } from './load.ts';
 
 const endpoint = {
   config: parseEndpointConfig({
@@ -73,26 +73,6 @@ it("takes a month's volume", () => {
   expect(volumeOf({ target: 'local' })).toBeUndefined();
   expect(() => volumeOf({ target: 'local', hoursPerDay: 8 })).toThrow('--jobs-per-month');
   expect(() => volumeOf({ target: 'local', jobsPerMonth: 1, hoursPerDay: 25 })).toThrow('at most 24');
-});
-
-it('says where no comparison was kept', async () => {
-  await expect(place.run(() => report([], { target: 'local', out: 'out' }))).rejects.toThrow(
-    'ryla migrate compare <endpoint>',
-  );
-});
-
-it('writes stages and gates beside the comparisons', () => {
-  const status = {
-    endpoint: 'picture',
-    effective: 'shadow',
-    permitted: 'live',
-    next: 'canary_1',
-    gates: [],
-    blockers: [{ code: 'too_early', message: 'Wait.' }],
-  } satisfies Partial<MigrationStatus>;
-  // The rest of a status is not read.
-  const text = stagesMarkdown([status as unknown as MigrationStatus]);
-  expect(text).toContain('### picture: shadow (permitted live)\n\nBefore canary_1:\n\n- Wait.');
 });
 
 it('shows a line for each job, and one line on a terminal', () => {

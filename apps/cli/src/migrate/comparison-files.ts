@@ -4,6 +4,7 @@ import path from 'node:path';
 
 import { type Comparison, MigrationError, parseComparison } from '@ryla/migration';
 
+import type { Output } from '../output.ts';
 import type { Workspace } from '../workspace.ts';
 import { keptFolder } from './migration-place.ts';
 
@@ -18,15 +19,18 @@ export async function keepComparison(workspace: Workspace, comparison: Compariso
 }
 
 /**
- * The newest comparison of each endpoint, of these files or of those that were kept.
+ * The newest comparison of each endpoint, of these files or of those that were kept. Of the kept ones, those of another release are
+ * left out, and said so.
  *
- * @throws {MigrationError} for a file that holds none.
+ * @throws {MigrationError} for a named file that holds none.
  */
 export async function newestComparisons(
   workspace: Workspace,
   files: readonly string[],
+  output: Pick<Output, 'note'>,
 ): Promise<readonly Comparison[]> {
-  const read = await Promise.all((files.length > 0 ? files : await keptFiles(workspace)).map(readComparison));
+  const read =
+    files.length > 0 ? await Promise.all(files.map(readComparison)) : await readKept(workspace, output);
   const newest = new Map<string, Comparison>();
   for (const comparison of read.sort((a, b) => a.createdAt.localeCompare(b.createdAt)))
     newest.set(comparison.endpoint, comparison);
@@ -35,11 +39,24 @@ export async function newestComparisons(
 
 async function readComparison(file: string): Promise<Comparison> {
   try {
-    return parseComparison(await readFile(file, 'utf8'));
+    return parseComparison(await readFile(file, 'utf8'), path.basename(file));
   } catch (cause) {
     if (MigrationError.isInstance(cause)) throw cause;
     throw new MigrationError('invalid_export', `${file} cannot be read as a comparison.`, { cause });
   }
+}
+
+async function readKept(workspace: Workspace, output: Pick<Output, 'note'>): Promise<Comparison[]> {
+  const read: Comparison[] = [];
+  for (const file of await keptFiles(workspace)) {
+    try {
+      read.push(await readComparison(file));
+    } catch (error) {
+      if (!MigrationError.isInstance(error)) throw error;
+      output.note(`${path.basename(file)} is left out. ${error.message}`);
+    }
+  }
+  return read;
 }
 
 async function keptFiles(workspace: Workspace): Promise<readonly string[]> {

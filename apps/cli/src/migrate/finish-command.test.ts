@@ -1,41 +1,25 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 
 import { createMigration, STAGES } from '@ryla/migration';
-import { createRunPodManagement, type RunPodManagement } from '@ryla/runpod-management';
+import type { RunPodManagement } from '@ryla/runpod-management';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { z } from 'zod';
 
-import { repositoryRoot } from '../../test-support/live-workspace.ts';
+import { type LocalRunPod, startLocalRunPod } from '../../test-support/local-runpod.ts';
 import { migrationWorkspace, type MigrationWorkspace } from '../../test-support/migration-workspace.ts';
 import { finish, type FinishOptions } from './finish-command.ts';
 
-const addresses = z.object({ apiUrl: z.url(), managementUrl: z.url(), apiKey: z.string() });
-let cloud: z.infer<typeof addresses>;
+let cloud: LocalRunPod;
 let client: RunPodManagement;
-let stopCloud: () => Promise<void>;
 let place: MigrationWorkspace;
 let id: string;
 let options: FinishOptions;
 
 beforeAll(async () => {
-  const child = spawn(path.join(repositoryRoot, '.venv/bin/python'), ['-m', 'local_clouds.runpod'], {
-    stdio: ['pipe', 'pipe', 'ignore'],
-  });
-  const exited = once(child, 'exit');
-  const [line] = z.array(z.string()).parse(await once(createInterface({ input: child.stdout }), 'line'));
-  cloud = addresses.parse(JSON.parse(line ?? ''));
-  client = createRunPodManagement({ apiKey: cloud.apiKey, baseUrl: cloud.managementUrl });
-  stopCloud = async () => {
-    await client.close();
-    child.stdin.end();
-    await exited;
-  };
+  cloud = await startLocalRunPod();
+  ({ client } = cloud);
 });
-afterAll(() => stopCloud());
+afterAll(() => cloud[Symbol.asyncDispose]());
 
 beforeEach(async () => {
   place = migrationWorkspace('complete', { quietHours: 0 });
@@ -52,12 +36,7 @@ beforeEach(async () => {
     name: 'picture',
     providers: { runpod: { endpointId: id } },
   });
-  const modal = { workspace: 'w', proxyKey: 'k', proxySecret: 's' };
-  place.write('.local-clouds/environment.json', {
-    modal: { ...modal, serverUrl: cloud.apiUrl, webUrl: cloud.apiUrl },
-    runpod: cloud,
-    environment: { RUNPOD_MANAGEMENT_URL: cloud.managementUrl },
-  });
+  place.write('.local-clouds/environment.json', cloud.environment());
   options = { target: 'local', out: path.join(place.root, 'out') };
 });
 afterEach(() => {
@@ -102,11 +81,14 @@ describe('finish', () => {
       code: 'not_confirmed',
     });
     const deleted = await place.run(() =>
-      finish(['picture'], { ...options, delete: true, confirm: [id], json: true }),
+      finish(['picture'], { ...options, deleteEndpoint: [id], confirm: ['picture'], json: true }),
     );
     // The record still tells what the endpoint was before it was scaled to 0.
     const recordFile = path.join(options.out, 'runpod-picture.json');
-    expect(JSON.parse(deleted.out)).toMatchObject({ endpoints: [{ deleted: [id], recordFile }] });
+    expect(JSON.parse(deleted.out)).toMatchObject({
+      endpoints: [{ recordFile }],
+      deletions: [{ id, outcome: 'deleted' }],
+    });
     await expect(client.getEndpoint(id)).rejects.toMatchObject({ code: 'not_found' });
     const kept = readFileSync(recordFile, 'utf8');
     expect(JSON.parse(kept)).toMatchObject({
@@ -120,7 +102,7 @@ describe('finish', () => {
       code: 'unknown_endpoint',
     });
     await expect(place.run(() => finish(['picture'], { ...options, confirm: [id] }))).rejects.toThrow(
-      '--confirm belongs to --delete',
+      '--confirm belongs to --delete,',
     );
     place.write('apps/endpoints/picture/endpoint.json', { name: 'picture' });
     await expect(place.run(() => finish(['picture'], options))).rejects.toThrow('names no RunPod endpoint');

@@ -1,29 +1,30 @@
 /** `ryla migrate finish`: switches RunPod off when nothing needs it any more. */
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import path from 'node:path';
+import { readFile } from 'node:fs/promises';
 import process from 'node:process';
-import { createInterface } from 'node:readline/promises';
 
 import {
   type Decommission,
-  type Deletion,
   type MigrationFile,
   migrationOf,
+  type NamingEndpoint,
   parseMigrationFile,
   planDecommission,
   readQueueHealth,
+  type Resource,
   scaleToZero,
   type VolumeCheck,
   volumeCheck,
 } from '@ryla/migration';
 import { createRunPodManagement, type RunPodManagement } from '@ryla/runpod-management';
 
+import { changedBy } from '../changed-by.ts';
 import { type Account, accountOf } from '../deployment/runpod-cloud.ts';
-import { UsageError } from '../exit-codes.ts';
-import { freeName } from '../free-name.ts';
+import { EXIT, UsageError } from '../exit-codes.ts';
 import type { Workspace } from '../workspace.ts';
-import { finishDocument, finishText } from './finish-report.ts';
+import { deleteWished, type DeletionOutcome, type DeletionWishes } from './finish-deletions.ts';
+import { newestRecord, type StoredRecord, writeRecord } from './finish-record.ts';
+import { deletionsDocument, deletionsText, finishDocument, finishText } from './finish-report.ts';
 import {
   abortOnInterrupt,
   inMigration,
@@ -31,6 +32,7 @@ import {
   type MigrationPlace,
   REFUSED,
 } from './migration-place.ts';
+import { type Person, personHere } from './person.ts';
 import { onRunPod } from './runpod-ids.ts';
 import { checkFile } from './volume-command.ts';
 
@@ -41,27 +43,36 @@ export interface FinishOptions extends MigrateOptions {
   readonly withoutVolume?: boolean;
   readonly out: string;
   readonly delete?: boolean;
+  readonly deleteEndpoint?: readonly string[];
+  readonly deleteTemplate?: readonly string[];
+  readonly deleteVolume?: readonly string[];
   readonly confirm?: readonly string[];
+  readonly lose?: readonly string[];
 }
 
 /** What became of one endpoint. */
 export interface Finished {
   readonly plan: Decommission;
   /** The kept configuration; undefined in a dry run. */
-  readonly record?: string;
+  readonly record: StoredRecord | undefined;
   /** Workers before it was scaled to 0; undefined when it was not. */
-  readonly scaled?: { readonly min: number; readonly max: number };
-  /** Ids that were deleted. */
-  readonly deleted: readonly string[];
+  readonly scaled: { readonly min: number; readonly max: number } | undefined;
 }
 
 /** RunPod's job API. */
 const RUNPOD_API_URL = 'https://api.runpod.ai/v2';
 
-/** Looks, and with --apply and --delete acts, on one endpoint after the other. */
-export async function finish(names: readonly string[], options: FinishOptions): Promise<void> {
-  if (options.confirm !== undefined && options.delete !== true)
-    throw new UsageError('--confirm belongs to --delete.');
+/**
+ * Looks, and with --apply acts, on one endpoint after the other; then deletes what was asked for and confirmed.
+ *
+ * @param person who is asked; whoever sits at the terminal without it.
+ */
+export async function finish(
+  names: readonly string[],
+  options: FinishOptions,
+  person: Person | undefined = personHere(),
+): Promise<void> {
+  const wishes = wishesOf(options, person);
   await inMigration(options, async (place) => {
     const { workspace, output } = place;
     const file = parseMigrationFile(await readFile(place.file, 'utf8'));
@@ -73,53 +84,124 @@ export async function finish(names: readonly string[], options: FinishOptions): 
     });
     using stop = abortOnInterrupt(output, 'Stopping. What was done stays done; run it again.');
     const { signal } = stop;
-    const done: Finished[] = [];
-    for (const [endpoint, runpodId] of ids) {
-      const together = [...ids.values()];
-      const plan = await planOf(
-        place,
-        { file, endpoint, runpodId, account, client, together, signal },
-        options,
-      );
-      done.push(await act(client, plan, options, signal));
-    }
+    const finishing = { place, file, account, client, signal, options };
+    const done = await switchOff(finishing, ids, wishes !== undefined);
+    const outcomes =
+      wishes === undefined || signal.aborted ? [] : await deleteWished(done, wishes, client, signal);
     output.result(
-      { endpoints: done.map(finishDocument) },
-      done.map((each) => finishText(each, options)).join('\n\n'),
+      { endpoints: done.map(finishDocument), deletions: deletionsDocument(outcomes) },
+      [...done.map((each) => finishText(each, options, outcomes)), ...deletionsText(outcomes)].join('\n\n'),
     );
-    if (done.some(({ plan }) => plan.refusals.length > 0)) process.exitCode = REFUSED;
+    process.exitCode = signal.aborted
+      ? EXIT.interrupted
+      : (exitCodeOf(done, outcomes, wishes) ?? process.exitCode);
   });
 }
 
-interface Asked {
+interface SwitchedOff extends Finished {
+  readonly again: () => Promise<Decommission>;
+}
+
+/** One after the other; what was done before Ctrl-C is told. */
+async function switchOff(
+  finishing: Finishing,
+  ids: ReadonlyMap<string, string>,
+  willDelete: boolean,
+): Promise<readonly SwitchedOff[]> {
+  const { client, options, signal } = finishing;
+  const done: SwitchedOff[] = [];
+  for (const [endpoint, runpodId] of ids) {
+    const subject = { endpoint, runpodId };
+    try {
+      const plan = await planOf(finishing, subject, [...ids.values()]);
+      const acted = await act(client, plan, { ...options, delete: willDelete }, signal);
+      done.push({ plan, ...acted, again: () => planOf(finishing, subject, []) });
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      break;
+    }
+  }
+  return done;
+}
+
+function exitCodeOf(
+  done: readonly Finished[],
+  outcomes: readonly DeletionOutcome[],
+  wishes: DeletionWishes | undefined,
+): number | undefined {
+  if (outcomes.some(({ outcome }) => outcome === 'failed')) return EXIT.failed;
+  const named = Object.values(wishes?.ids ?? {}).flat();
+  const isBlocked = outcomes.some(({ outcome, id }) => outcome === 'blocked' && named.includes(id));
+  return isBlocked || done.some(({ plan }) => plan.refusals.length > 0) ? REFUSED : undefined;
+}
+
+/** @throws {UsageError} for a confirmation of nothing. */
+function wishesOf(options: FinishOptions, person: Person | undefined): DeletionWishes | undefined {
+  const { confirm = [], lose = [] } = options;
+  const ids = {
+    endpoint: options.deleteEndpoint ?? [],
+    template: options.deleteTemplate ?? [],
+    'network volume': options.deleteVolume ?? [],
+  };
+  if (options.delete === true || Object.values(ids).some((each) => each.length > 0))
+    return { all: options.delete === true, ids, confirmed: confirm, person, by: changedBy(undefined) };
+  if (confirm.length > 0 || lose.length > 0)
+    throw new UsageError(
+      `${confirm.length > 0 ? '--confirm' : '--lose'} belongs to --delete, --delete-endpoint, --delete-template or --delete-volume.`,
+    );
+  return undefined;
+}
+
+interface Finishing {
+  readonly place: MigrationPlace;
   readonly file: MigrationFile;
-  readonly endpoint: string;
-  readonly runpodId: string;
   readonly account: Account;
   readonly client: RunPodManagement;
-  readonly together: readonly string[];
   readonly signal: AbortSignal;
+  readonly options: FinishOptions;
 }
 
 async function planOf(
-  { store, workspace }: MigrationPlace,
-  { account, ...asked }: Asked,
-  options: FinishOptions,
+  { place: { store, workspace }, account, options, ...rest }: Finishing,
+  subject: { readonly endpoint: string; readonly runpodId: string },
+  together: readonly string[],
 ): Promise<Decommission> {
-  const { quietHours, withoutVolume } = options;
+  const { quietHours, withoutVolume, lose } = options;
+  const record = await newestRecord(options.out, subject.endpoint, subject.runpodId);
   return await planDecommission({
-    ...asked,
+    ...rest,
+    ...subject,
+    together,
     store,
+    kept: record?.content,
+    namedBy: (resource) => naming(workspace, resource),
     queueHealth: () =>
       readQueueHealth({
         apiUrl: account.apiUrl ?? RUNPOD_API_URL,
         apiKey: account.apiKey,
-        endpointId: asked.runpodId,
-        signal: asked.signal,
+        endpointId: subject.runpodId,
+        signal: rest.signal,
       }),
     volumeCheck: (id) => savedCheck(workspace, id),
+    ...(lose === undefined ? {} : { mayLose: lose }),
     ...(quietHours === undefined ? {} : { quietHours }),
     ...(withoutVolume === undefined ? {} : { withoutVolume }),
+  });
+}
+
+/** Endpoints of the workspace whose endpoint.json names something on RunPod. */
+function naming(workspace: Workspace, { kind, id, name }: Resource): readonly NamingEndpoint[] {
+  return workspace.endpointNames().flatMap((endpoint) => {
+    const described = onRunPod(workspace, endpoint);
+    if (described === undefined) return [];
+    const { endpointId, template, networkVolumes } = described;
+    const isNamed =
+      kind === 'template'
+        ? template === id
+        : kind === 'network volume'
+          ? networkVolumes.includes(id) || (name !== '' && networkVolumes.includes(name))
+          : endpointId === id;
+    return isNamed ? [{ endpoint, runpodId: endpointId }] : [];
   });
 }
 
@@ -128,63 +210,26 @@ async function act(
   plan: Decommission,
   options: FinishOptions,
   signal: AbortSignal,
-): Promise<Finished> {
-  if (plan.refusals.length > 0) return { plan, deleted: [] };
-  const isOff = plan.workers.min === 0 && plan.workers.max === 0;
-  if (options.apply !== true && !(options.delete === true && isOff)) return { plan, deleted: [] };
+): Promise<Omit<Finished, 'plan'>> {
+  const nothing = { record: undefined, scaled: undefined };
+  if (plan.refusals.length > 0) return nothing;
+  const isOff = plan.workers.max === 0;
+  if (options.apply !== true && !(options.delete === true && isOff)) return nothing;
   signal.throwIfAborted();
   // The record comes first: nothing is changed that is not kept.
-  const record = await keepRecord(plan, options.out, isOff);
-  const scaled = isOff ? undefined : (await scaleToZero(client, plan, signal)).before;
-  const deleted = options.delete === true ? await deleteAsked(client, plan, options) : [];
-  return { plan, record, deleted, ...(scaled === undefined ? {} : { scaled }) };
+  const record = await recordOf(plan, options.out, isOff);
+  if (isOff) return { record, scaled: undefined };
+  return { record, scaled: (await scaleToZero(client, plan, signal)).before };
 }
 
 /** Of an endpoint that is off already, the record of before is the one that tells what it was. */
-async function keepRecord(
-  { endpoint, record }: Decommission,
+async function recordOf(
+  { endpoint, runpodId, record }: Decommission,
   folder: string,
   isOff: boolean,
-): Promise<string> {
-  await mkdir(folder, { recursive: true });
-  const name = `runpod-${endpoint}.json`;
-  const first = path.join(folder, name);
-  if (isOff && existsSync(first)) return first;
-  const file = freeName(folder, name);
-  await writeFile(file, `${JSON.stringify(record, null, 2)}\n`, { flag: 'wx' });
-  return file;
-}
-
-/** Endpoints alone: a network volume goes by hand in RunPod's console, which shows what else is on it. */
-async function deleteAsked(
-  client: RunPodManagement,
-  { deletions }: Decommission,
-  { confirm = [] }: FinishOptions,
-): Promise<readonly string[]> {
-  const deleted: string[] = [];
-  for (const deletion of deletions.filter(({ kind }) => kind === 'endpoint')) {
-    if (!confirm.includes(deletion.id) && !(await isConfirmed(deletion))) continue;
-    await client.deleteEndpoint(deletion.id);
-    deleted.push(deletion.id);
-  }
-  return deleted;
-}
-
-async function isConfirmed({ kind, id, name, loses }: Deletion): Promise<boolean> {
-  if (!process.stdin.isTTY)
-    throw new UsageError(
-      `Without a terminal to ask on, repeat the id: --delete --confirm ${id}`,
-      'not_confirmed',
-    );
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await lines.question(
-      `This deletes the ${kind} ${name} for good: ${loses}. Its id (${id}), to confirm; nothing to skip it: `,
-    );
-    return answer.trim() === id;
-  } finally {
-    lines.close();
-  }
+): Promise<StoredRecord | undefined> {
+  const before = isOff ? await newestRecord(folder, endpoint, runpodId) : undefined;
+  return before ?? (record === undefined ? undefined : await writeRecord(folder, record));
 }
 
 function runpodIdOf(workspace: Workspace, file: MigrationFile, name: string): string {

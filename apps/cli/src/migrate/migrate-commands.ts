@@ -3,11 +3,12 @@ import { type Command, Option } from 'commander';
 
 import { common } from '../commands/common-options.ts';
 import { amount, wholeNumber } from '../option-values.ts';
-import type { CompareOptions, ReportOptions } from './compare-commands.ts';
+import type { CompareOptions } from './compare-commands.ts';
 import type { FinishOptions } from './finish-command.ts';
 import type { ImportOptions } from './import-command.ts';
 import type { AdvanceOptions, ChangeOptions, RollbackOptions } from './stage-commands.ts';
 import type { MigrateOptions } from './migration-place.ts';
+import type { ReportOptions } from './report-command.ts';
 import { STAGE_NAMES } from './stage-names.ts';
 import type { VolumeOptions } from './volume-command.ts';
 
@@ -111,6 +112,19 @@ function addStages(migrate: Command): void {
     });
 }
 
+const COMPARE_HELP = `
+Every run is two jobs on the old side and one on the new: they cost what jobs cost there, one after the other.
+Pictures, sounds (WAV, FLAC, MP3, Ogg, AAC, AIFF) and text need nothing more. Videos are decoded by PyAV in the
+workspace's .venv, which \`npm run setup\` makes (34 MiB to download, 102 MB on disk, this machine only): without it
+a person must look at videos whose bytes differ. Each output is compared on this machine: a picture of 1024 x 1024
+takes about 0.4 s, a video as long as its 16 frames. The report keeps small copies of the 12 pairs that differ most.
+Ctrl-C cancels the job that runs; nothing is reported then. docs/migration-compare.md says how it judges.`;
+
+const REPORT_HELP = `
+HTML (one file, no script, no request), Markdown and JSON. An endpoint is in it that was compared, or that
+ryla.migration.json names. --bills reads RunPod's billing API and \`modal billing report\`: a side whose bill cannot be
+had says why.`;
+
 function addComparison(migrate: Command): void {
   withLoad(common(migrate.command('compare <endpoint>')))
     .description('run the same inputs on both sides and report how they differ; every run is three jobs')
@@ -119,14 +133,21 @@ function addComparison(migrate: Command): void {
     .option('--inputs <file>', 'JSON: a list of sets of inputs, or one')
     .option('--seed <n>', 'decides the order and the drawn seeds', wholeNumber, 1)
     .option('-o, --out <folder>', 'where the report goes; out/migration/<endpoint> without it')
+    .addHelpText('after', COMPARE_HELP)
     .action(async (endpoint: string, options: CompareOptions) => {
       await (await import('./compare-commands.ts')).compare(endpoint, options);
     });
   withLoad(common(migrate.command('report [comparison...]')))
-    .description('one report of saved comparisons, with stages and gates; the newest of each endpoint')
+    .description('one report of the newest comparisons, stages, gates, and jobs over time; changes nothing')
+    .option(
+      '--bills <days>',
+      "what RunPod and Modal billed in the last days, by the hour, beside the jobs' reckoned cost",
+      amount,
+    )
     .option('-o, --out <folder>', 'where it goes', 'out/migration')
+    .addHelpText('after', REPORT_HELP)
     .action(async (files: string[], options: ReportOptions) => {
-      await (await import('./compare-commands.ts')).report(files, options);
+      await (await import('./report-command.ts')).report(files, options);
     });
 }
 
@@ -137,12 +158,27 @@ function addFinish(migrate: Command): void {
     .option('--quiet-hours <n>', 'hours without traffic; those of ryla.migration.json without it', amount)
     .option('--without-volume', 'do not ask whether the network volumes were copied')
     .option('-o, --out <folder>', 'where the record goes', 'out/migration')
-    .option('--delete', 'delete endpoints that have no workers any more, each after its id was typed')
-    .option('--confirm <id...>', 'ids, in place of the questions of --delete')
+    .option('--delete', 'delete what is left on RunPod, each after somebody has typed its name at a terminal')
+    .option('--delete-endpoint <id...>', 'delete only this; without a terminal with --confirm <its name>')
+    .option('--delete-template <id...>', 'the same for a template')
+    .option('--delete-volume <id...>', 'the same for a network volume, with all that lies on it')
+    .option('--confirm <name...>', 'names of what is deleted by its id, in place of the questions')
+    .option('--lose <key...>', 'what lies on a volume beside the models, and may be lost')
+    .addHelpText('after', FINISH_HELP)
     .action(async (endpoints: string[], options: FinishOptions) => {
       await (await import('./finish-command.ts')).finish(endpoints, options);
     });
 }
+
+const FINISH_HELP = `
+Examples:
+  ryla migrate finish flux-schnell                       looks only
+  ryla migrate finish flux-schnell --apply               keeps the configuration, scales the workers to 0
+  ryla migrate finish flux-schnell --delete              asks for endpoint, templates and volumes, one by one
+  ryla migrate finish flux-schnell --delete-volume vol9ryla01 --confirm ryla-models-dream-companion
+
+Before each deletion RunPod is read again: what an endpoint or a pod still uses stays, and so does a volume with data
+that no copy has. Every deletion is in the record. A run that was cut off goes on when it is run again.`;
 
 function changing(command: Command): Command {
   return common(command)

@@ -1,6 +1,5 @@
 /** Where a command of `ryla migrate` acts: a workspace, its migration file, its job store. */
 import { type FileHandle, open, readFile, rename, rm } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -82,13 +81,6 @@ export function migrationFileOf(workspace: Workspace): string {
 /** Folder of what the commands keep: comparisons, checks of volumes. */
 export function keptFolder(workspace: Workspace): string {
   return path.join(stateFolder(workspace), 'migration');
-}
-
-/** Who changes something: the name that was given, or the user of this machine. */
-export function changedBy(given: string | undefined): string {
-  if (given !== undefined) return given;
-  const { USER: user = '' } = process.env;
-  return user === '' ? userInfo().username : user;
 }
 
 /** Milliseconds that another command may take to change the file. */

@@ -11,7 +11,11 @@ const described = z.object({
   providers: z
     .object({
       runpod: z
-        .object({ endpointId: z.string().optional(), networkVolumes: z.array(z.string()).optional() })
+        .object({
+          endpointId: z.string().optional(),
+          template: z.string().optional(),
+          networkVolumes: z.array(z.string()).optional(),
+        })
         .optional(),
     })
     .optional(),
@@ -20,6 +24,7 @@ const described = z.object({
 /** What an endpoint.json says of RunPod; an imported one has no workflow yet, and is read all the same. */
 export interface OnRunPod {
   readonly endpointId: string | undefined;
+  readonly template: string | undefined;
   readonly networkVolumes: readonly string[];
   /** How many models it names. */
   readonly models: number;
@@ -32,8 +37,8 @@ export function onRunPod(workspace: Workspace, name: string): OnRunPod | undefin
   const read = described.safeParse(jsonOf(readFileSync(file, 'utf8')));
   if (!read.success) return undefined;
   const { models = [], providers } = read.data;
-  const { endpointId, networkVolumes = [] } = providers?.runpod ?? {};
-  return { endpointId, networkVolumes, models: models.length };
+  const { endpointId, template, networkVolumes = [] } = providers?.runpod ?? {};
+  return { endpointId, template, networkVolumes, models: models.length };
 }
 
 /** Ids on RunPod by the names of the workspace's endpoints. */

@@ -1,10 +1,20 @@
 import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import process from 'node:process';
 
-import { JUDGE_LEASE, noteModelsVerified, STAGES, type Stage } from '@ryla/migration';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  JUDGE_LEASE,
+  judgeStatus,
+  noteModelsVerified,
+  STAGES,
+  type Stage,
+  startJudge,
+} from '@ryla/migration';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 
 import { migrationWorkspace, type MigrationWorkspace } from '../../test-support/migration-workspace.ts';
+import { judgeText, judgeWarnings } from './judge-report.ts';
 import { STAGE_NAMES } from './stage-names.ts';
 import { advance, hold, resume, rollback, status } from './stage-commands.ts';
 
@@ -127,6 +137,7 @@ describe('status', () => {
     const { out, err, code } = await place.run(() => status(undefined, base));
     expect(code).toBe(0);
     expect(err).toContain('Target: local clouds (not running)');
+    expect(err).toContain('Warning: Nobody judges: picture (shadow) would not be rolled back by itself.');
     for (const part of [
       'picture: shadow (permitted shadow)',
       'by ada: a test',
@@ -142,8 +153,60 @@ describe('status', () => {
     const json = await place.run(() => status('picture', { ...base, json: true }));
     expect(JSON.parse(json.out)).toMatchObject({
       judged: true,
+      // Of a release that does not note who it is.
+      judge: { judges: true, instance: null },
+      warnings: [],
       endpoints: [{ endpoint: 'picture', effective: 'shadow', jobs: { old: 1, new: 1, shadow: 1 } }],
     });
+  });
+});
+
+describe('who judges', () => {
+  const note = {
+    owner: '0123456789abcdef',
+    host: 'box-7',
+    pid: 42,
+    since: 1_000,
+    lastAt: 61_000,
+    problem: null,
+  };
+  const at = [{ endpoint: 'picture', effective: 'canary_5' }] as const;
+
+  it('is said with host, process, since when, and the last judgement', async () => {
+    await using store = await place.store();
+    await using _judge = startJudge({
+      store,
+      owner: 'one-that-judges',
+      migration: { judge: () => Promise.resolve([]) },
+      onProblem: (error) => expect.fail(String(error)),
+    });
+    await vi.waitFor(
+      async () => expect((await judgeStatus(store)).note?.lastAt).toBeTypeOf('number'),
+      30_000,
+    );
+    const { out } = await place.run(() => status('picture', { ...base, json: true }));
+    expect(JSON.parse(out)).toMatchObject({
+      judged: true,
+      judge: { instance: 'one-that-judges', host: hostname(), pid: process.pid, problem: null },
+    });
+    const text = (await place.run(() => status('picture', base))).out;
+    expect(text).toContain(
+      `automatic rollback: instance one-that on ${hostname()} (process ${process.pid}) judges`,
+    );
+  });
+
+  it('is told of one that is gone, or silent, where an endpoint needs it', () => {
+    const gone = { isHeld: false, note };
+    expect(judgeText(gone, 90_000)).toBe(
+      'nobody judges; instance 01234567 on box-7 (process 42) did, last judgement 29 s ago',
+    );
+    expect(judgeWarnings(gone, at, 90_000)).toHaveLength(1);
+    expect(judgeWarnings(gone, [{ endpoint: 'picture', effective: 'complete' }], 90_000)).toEqual([]);
+    const held = { isHeld: true, note };
+    expect(judgeWarnings(held, at, 90_000)).toEqual([]);
+    expect(judgeWarnings(held, at, 92_000).join()).toContain('has not judged for 31 s: picture (canary_5)');
+    const failing = { isHeld: true, note: { ...note, problem: { at: 65_000, message: 'disk full' } } };
+    expect(judgeText(failing, 70_000)).toContain('it failed 5 s ago: disk full');
   });
 });
 

@@ -1,5 +1,4 @@
 /** `ryla migrate status`, `advance`, `hold`, `resume`, `rollback`. */
-import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 
@@ -10,7 +9,7 @@ import {
   compareStages,
   type FileChange,
   type Finding,
-  JUDGE_LEASE,
+  judgeStatus,
   migrationOf,
   type MigrationStatus,
   modelsVerified,
@@ -20,9 +19,10 @@ import {
   stageChange,
 } from '@ryla/migration';
 
+import { changedBy } from '../changed-by.ts';
 import { UsageError } from '../exit-codes.ts';
+import { judgeDocument, judgeText, judgeWarnings } from './judge-report.ts';
 import {
-  changedBy,
   inMigration,
   type MigrateOptions,
   type MigrationPlace,
@@ -55,15 +55,23 @@ export async function status(endpoint: string | undefined, options: MigrateOptio
   await inMigration(options, async (place) => {
     const { migration, output, store } = place;
     const statuses = endpoint === undefined ? await migration.statuses() : [await migration.status(endpoint)];
-    const isJudged = await hasJudge(store);
+    const judge = await judgeStatus(store);
+    const now = Date.now();
     const counted: Counted[] = [];
     for (const each of statuses) counted.push(await countJobs(place, each));
+    const warnings = judgeWarnings(judge, statuses, now);
     output.result(
-      { judged: isJudged, endpoints: counted.map(statusDocument) },
+      {
+        judged: judge.isHeld,
+        judge: judgeDocument(judge),
+        warnings,
+        endpoints: counted.map(statusDocument),
+      },
       counted.length === 0
         ? 'ryla.migration.json names no endpoint.'
-        : counted.map((each) => statusText(each, isJudged)).join('\n\n'),
+        : counted.map((each) => statusText(each, judgeText(judge, now))).join('\n\n'),
     );
+    for (const warning of warnings) output.note(`Warning: ${warning}`);
   });
 }
 
@@ -204,12 +212,4 @@ async function countJobs({ store, file }: MigrationPlace, status: MigrationStatu
       shadow: await count({ tag: SHADOW_TAG }),
     },
   };
-}
-
-/** Whether a running service judges: then its lease cannot be taken. What is taken is given back at once. */
-async function hasJudge(store: JobStore): Promise<boolean> {
-  const owner = `status-${randomUUID()}`;
-  if (!(await store.acquireLease(JUDGE_LEASE, { owner, ms: 1 }))) return true;
-  await store.releaseLease(JUDGE_LEASE, owner);
-  return false;
 }

@@ -37,7 +37,7 @@ export function statusDocument({
 }
 
 /** For people. */
-export function statusText({ status, backends, verified, jobs }: Counted, isJudged: boolean): string {
+export function statusText({ status, backends, verified, jobs }: Counted, judge: string): string {
   const { endpoint, state, effective, permitted, next, gates, blockers, alarms, shadow } = status;
   const last = state.history.at(-1);
   const stored = state.stage === effective ? '' : `, stored ${state.stage}`;
@@ -50,7 +50,7 @@ export function statusText({ status, backends, verified, jobs }: Counted, isJudg
     ...(effective === 'off' ? [`  models: ${verifiedText(verified)}`] : []),
     `  jobs: ${jobs.old} on ${backends.old}, ${jobs.new} on ${backends.new}; ${jobs.shadow} of them shadow jobs`,
     `  shadow jobs today: ${shadow.jobs}, ${dollars(shadow.usd)} of ${dollars(shadow.usdPerDay)}`,
-    `  automatic rollback: ${isJudged ? 'a running service judges' : 'nobody judges; a service with `judge: true` does'}`,
+    `  automatic rollback: ${judge}`,
     ...(gates.length === 0 ? [] : [indented(gateTable(gates))]),
     ...(alarms.length === 0 ? [] : ['  To be rolled back:', indented(findingLines(alarms).join('\n'))]),
     ...(next === undefined

@@ -13,8 +13,6 @@ import { judgeResults } from './judge-results.ts';
 import type { UnjudgedPair } from './pair-outputs.ts';
 import { hills, pictureFile } from './pictures.fixture.ts';
 import type { Volume } from './costs.ts';
-import { chanceOf } from './noise-floor.ts';
-import { seeded } from '../seeded.ts';
 import { type Scripted, scriptedEndpoint, scriptedService } from './scripted-service.fixture.ts';
 import { dropThumbnails, THUMBNAIL_PAIRS } from './shown-pairs.ts';
 import { variedInputs } from './varied-inputs.ts';
@@ -237,8 +235,10 @@ describe('the noise floor', () => {
       const results = comparison.pairs.filter(({ against }) => against === 'new').map((pair) => pair.result);
       const most = results.filter((each) => each === result).length;
       assert.ok(most >= 11, `${most} of ${results.length} ${result}`);
-      assert.equal(comparison.noiseFloor.pairs, 12);
-      assert.equal(comparison.noiseFloor.isSure, false);
+      assert.deepEqual(
+        comparison.floors.map(({ node, index, pairs, isSure }) => ({ node, index, pairs, isSure })),
+        [{ node: '2', index: 0, pairs: 12, isSure: false }],
+      );
     },
   );
 
@@ -317,28 +317,6 @@ describe('a pair of real jobs', () => {
   });
 });
 
-describe('the chance of so many beyond the noise floor', () => {
-  it('is that of every order of both sides being as likely', () => {
-    // Of 3 old pairs and 2 new ones the largest is new with 2/5, both largest are new with 2/5 * 1/4; three distances.
-    assert.ok(Math.abs(chanceOf(2, 2, 3) - 3 * (2 / 5) * (1 / 4)) < 1e-9);
-    assert.equal(chanceOf(1, 2, 3), 1);
-    assert.deepEqual([chanceOf(0, 5, 5), chanceOf(1, 5, 0)], [1, 0]);
-  });
-
-  it('is hardly ever small for equal sides, and always for others', () => {
-    const random = seeded(3);
-    let alarms = 0;
-    for (let round = 0; round < 1_000; round += 1) {
-      const floor = Array.from({ length: 120 }, random).toSorted((a, b) => a - b);
-      const limit = floor[118] ?? 0; // the p99 by nearest rank
-      const beyond = Array.from({ length: 120 }, random).filter((value) => value > limit).length;
-      if (chanceOf(beyond, 120, 120) < 0.05) alarms += 1;
-    }
-    assert.ok(alarms <= 50, `${alarms} of 1,000`);
-    assert.ok(chanceOf(40, 120, 120) < 1e-6);
-  });
-});
-
 describe('what cannot be compared', () => {
   const options = {
     service: scriptedService(() => ({})),
@@ -373,6 +351,7 @@ describe('what cannot be compared', () => {
       (error) => MigrationError.isInstance(error) && error.code === 'invalid_file',
     );
     assert.throws(() => parseComparison('{"version":2}'), /is no comparison/);
+    assert.throws(() => parseComparison('{"version":1}'), /another release/);
   });
 });
 

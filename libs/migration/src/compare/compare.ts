@@ -3,12 +3,21 @@ import { type Clock, type ComfyUIService, ComfyUIServiceError, systemClock } fro
 import type { Determinism, EndpointDefinition } from '@ryla/workflow';
 import { takeInventory } from '@ryla/workflow/node';
 
-import type { ComparedJob, Comparison } from './comparison.ts';
+import { type ComparedJob, type Comparison, VERSION } from './comparison.ts';
 import type { VideoDecoder, VideoReading } from './decoded-video.ts';
 import { isVolume, type SideOptions, type Volume } from './costs.ts';
 import { latencies } from './latencies.ts';
 import { measureJob, type MeasuredJob } from './measured-job.ts';
-import { type Circumstances, judgePair, type Limits, limitsOf, noiseFloor, ROUNDING } from './noise-floor.ts';
+import {
+  type Circumstances,
+  floorOf,
+  judgedFloor,
+  judgePair,
+  type Limits,
+  limitsWithoutFloor,
+  noiseFloors,
+  ROUNDING,
+} from './noise-floor.ts';
 import { pairOutputs, type UnjudgedPair } from './pair-outputs.ts';
 import { type Arm, ARMS, schedule } from './schedule.ts';
 import { seeded } from '../seeded.ts';
@@ -162,11 +171,14 @@ function judged<Inputs extends object>(
   );
   const hasOneCard = old.gpus.length === 1 && now.gpus.length === 1 && old.gpus[0] === now.gpus[0];
   const circumstances: Circumstances = { determinism: determinism.class, hasOneCard, rounding };
-  const floor = noiseFloor(unjudged);
-  const limits = limitsOf(floor, circumstances);
-  const pairs = unjudged.map((pair) => judgePair(pair, limits, circumstances));
+  const measured = noiseFloors(unjudged, circumstances);
+  const unknown = limitsWithoutFloor(circumstances);
+  const pairs = unjudged.map((pair) =>
+    judgePair(pair, floorOf(measured, pair)?.limits ?? unknown, circumstances),
+  );
+  const floors = measured.map((floor) => judgedFloor(floor, pairs));
   const findings: Findings = {
-    version: 1,
+    version: VERSION,
     endpoint: endpoint.config.name,
     createdAt,
     seed,
@@ -176,9 +188,8 @@ function judged<Inputs extends object>(
     sides: { old, new: now },
     jobs,
     pairs,
-    noiseFloor: floor,
-    limits,
-    parity: parityOf(pairs, floor, limits),
+    floors,
+    parity: parityOf(pairs, floors),
     latency: latencies(jobs),
     costRatio: costRatioOf(jobs),
     ...(options.volume === undefined ? {} : { volume: { hoursPerDay: 24, ...options.volume } }),

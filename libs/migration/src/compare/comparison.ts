@@ -70,6 +70,34 @@ const pair = z.object({
     .nullable(),
 });
 
+const distances = z.object({ ssimLoss: z.number(), hashBits: z.number(), meanDifference: z.number() });
+
+const floor = z.object({
+  node: z.string(),
+  /** Place among the outputs of its node, from 0; `null` where all outputs of the node share a floor. */
+  index: z.number().int().nonnegative().nullable(),
+  name: z.string(),
+  kind: output.shape.kind,
+  /** Pairs, old against old. */
+  pairs: z.number().int(),
+  /** The quantile of each distance that is the floor: 0.99 for one output, nearer to 1 for more. */
+  quantile: z.number(),
+  noise: distances,
+  /** Whether there are enough pairs to be 95 % sure that the quantile is not larger (299 for one output). */
+  isSure: z.boolean(),
+  /** What an output was allowed: the noise, or the allowance for rounding where that is larger. */
+  limits: distances,
+  /** Beyond these chance does not explain a difference. */
+  farLimits: distances,
+  /** Outputs of the new side that could be judged, and those that differ. */
+  judged: z.number().int(),
+  differing: z.number().int(),
+  /** Of them, those beyond `farLimits`, or without a distance. */
+  far: z.number().int(),
+  /** At most how likely an equal side is to have so many beyond the floor; 1 for none, 0 where any is far. */
+  chance: z.number(),
+});
+
 const side = z.object({
   backend: z.string(),
   gpus: z.array(z.string()),
@@ -128,9 +156,12 @@ const thumbnail = z.object({
   difference: z.base64().nullable(),
 });
 
-/** The form of a comparison, version 1. */
+/** Version of the form; 2 has a noise floor for each output. */
+export const VERSION = 2;
+
+/** The form of a comparison. */
 export const comparison = z.object({
-  version: z.literal(1),
+  version: z.literal(VERSION),
   endpoint: z.string(),
   /** ISO 8601. */
   createdAt: z.iso.datetime(),
@@ -145,26 +176,16 @@ export const comparison = z.object({
   sides: z.object({ old: side, new: side }),
   jobs: z.array(job),
   pairs: z.array(pair),
-  noiseFloor: z.object({
-    /** Pairs of pictures, old against old. */
-    pairs: z.number().int(),
-    /** p99 of each distance: the largest of fewer than 100 pairs. */
-    ssimLoss: z.number(),
-    hashBits: z.number(),
-    meanDifference: z.number(),
-    /** Whether there are enough pairs to be 95 % sure that the p99 is not larger (299). */
-    isSure: z.boolean(),
-  }),
-  /** What a picture was allowed: the noise floor, or the allowance for rounding where that is larger. */
-  limits: z.object({ ssimLoss: z.number(), hashBits: z.number(), meanDifference: z.number() }),
+  /** A noise floor for each output that has distances: pictures, sounds, videos. */
+  floors: z.array(floor),
   parity: z.object({
     judged: z.number().int(),
     differing: z.number().int(),
-    /** Of them, those beyond twice the limit, or without a distance: chance does not explain them. */
+    /** Of them, those so far, or without a distance, that chance does not explain them. */
     far: z.number().int(),
     /** Share of outputs that differ, 95 % interval. */
     interval,
-    /** At most how likely equal sides are to have so many beyond the noise floor; 1 for none, 0 where any is far. */
+    /** At most how likely equal sides are to have so many beyond the floor of any output; 1 for none, 0 where any is far. */
     chance: z.number(),
     look: z.number().int(),
   }),
@@ -195,6 +216,8 @@ export type ComparedSide = z.infer<typeof side>;
 export type ComparedLatency = z.infer<typeof latency>;
 /** Quantiles of one side. */
 export type LatencySample = z.infer<typeof sample>;
+/** The noise floor of one output. */
+export type NoiseFloor = z.infer<typeof floor>;
 /** One condition of the verdict. */
 export type ComparisonCheck = z.infer<typeof check>;
 /** Small pictures of one pair. */
@@ -217,6 +240,15 @@ export function parseComparison(text: string, name = 'The comparison'): Comparis
       hint: 'Make it anew with `ryla migrate compare`.',
     });
   }
+  const other = z.object({ version: z.number() }).safeParse(value);
+  if (other.success && other.data.version !== VERSION)
+    throw new MigrationError(
+      'invalid_file',
+      `${name} was made by another release (form ${other.data.version}, not ${VERSION}).`,
+      {
+        hint: 'Make it anew with `ryla migrate compare`.',
+      },
+    );
   const checked = comparison.safeParse(value);
   if (checked.success) return checked.data;
   throw new MigrationError('invalid_file', `${name} is no comparison:\n${z.prettifyError(checked.error)}\n`, {

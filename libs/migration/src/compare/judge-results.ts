@@ -3,7 +3,7 @@ import type { CompareResults } from '../stages/shadow-runner.ts';
 import type { Comparison } from './comparison.ts';
 import type { VideoReading } from './decoded-video.ts';
 import { loadOutputs } from './measured-job.ts';
-import { judgePair, ROUNDING } from './noise-floor.ts';
+import { type Circumstances, floorOf, judgePair, limitsWithoutFloor, ROUNDING } from './noise-floor.ts';
 import { pairOutputs } from './pair-outputs.ts';
 
 /**
@@ -11,15 +11,22 @@ import { pairOutputs } from './pair-outputs.ts';
  * Undefined where it cannot be told.
  */
 export function judgeResults(
-  { limits, determinism, sides }: Pick<Comparison, 'limits' | 'determinism' | 'sides'>,
+  { floors, determinism, sides }: Pick<Comparison, 'floors' | 'determinism' | 'sides'>,
   videos: Pick<VideoReading, 'videoFrames'> = {},
 ): CompareResults {
   const cards = new Set([...sides.old.gpus, ...sides.new.gpus]);
-  const circumstances = { determinism: determinism.class, hasOneCard: cards.size === 1, rounding: ROUNDING };
+  const circumstances: Circumstances = {
+    determinism: determinism.class,
+    hasOneCard: cards.size === 1,
+    rounding: ROUNDING,
+  };
+  const unknown = limitsWithoutFloor(circumstances);
   return async (real, shadow, signal) => {
     const [mine, theirs] = [await loadOutputs(real, signal), await loadOutputs(shadow, signal)];
     const pairs = await pairOutputs(0, 'old-again', mine, theirs, { ...videos, signal });
-    const results = pairs.map((pair) => judgePair(pair, limits, circumstances).result);
+    const results = pairs.map(
+      (pair) => judgePair(pair, floorOf(floors, pair)?.limits ?? unknown, circumstances).result,
+    );
     if (results.includes('differs')) return 'differs';
     return results.length === 0 || results.includes('look') ? undefined : 'same';
   };

@@ -3,7 +3,7 @@ import { rateInterval } from '../statistics/binomial.ts';
 import type { ComparedLatency, ComparedPair, Comparison, ComparisonCheck } from './comparison.ts';
 import { BUSY, projectedCost } from './costs.ts';
 import { bounds, LEVELS_95 } from './latencies.ts';
-import { chanceOf, isNear } from './noise-floor.ts';
+import { chanceOfAny, floorOf } from './noise-floor.ts';
 import { inWords, percent, times, usd } from './wording.ts';
 
 /** What {@link checksOf} judges. */
@@ -22,22 +22,19 @@ const DIFFERING = 0.02;
 const CHANCE = 0.05;
 
 /** How many outputs differ, of those that could be judged. */
-export function parityOf(
-  pairs: readonly ComparedPair[],
-  { pairs: floorPairs }: Comparison['noiseFloor'],
-  limits: Comparison['limits'],
-): Comparison['parity'] {
+export function parityOf(pairs: readonly ComparedPair[], floors: Comparison['floors']): Comparison['parity'] {
   const own = pairs.filter(({ against }) => against === 'new');
   const look = own.filter(({ result }) => result === 'look').length;
   const differing = own.filter(({ result }) => result === 'differs');
   const judged = own.length - look;
-  const far = differing.filter((pair) => !isNear(pair, limits)).length;
+  const withoutFloor = differing.filter((pair) => floorOf(floors, pair) === undefined).length;
+  const far = withoutFloor + floors.reduce((sum, floor) => sum + floor.far, 0);
   return {
     judged,
     differing: differing.length,
     far,
     interval: bounds(rateInterval(differing.length, judged, LEVELS_95)),
-    chance: far > 0 ? 0 : chanceOf(differing.length, judged, floorPairs),
+    chance: far > 0 ? 0 : chanceOfAny(floors),
     look,
   };
 }
@@ -91,19 +88,20 @@ function factsCheck({ pairs }: Findings): ComparisonCheck {
   return { name: 'facts', state: 'fail', text };
 }
 
-function parityCheck({ parity, noiseFloor }: Findings): ComparisonCheck {
+function parityCheck({ parity, floors }: Findings): ComparisonCheck {
   const name = 'parity';
   const { judged, differing, far, look, interval, chance } = parity;
   if (judged + look === 0) return { name, state: 'unsure', text: 'No outputs were compared.' };
   const beyond = `${differing} of ${inWords(judged, 'judged output')} differ by more than the old side from itself`;
   const likely =
     far > 0
-      ? ` ${far} of them by more than twice what is allowed.`
+      ? ` ${far} of them by so much that chance does not explain it.`
       : ` Equal sides would have so many with a probability of up to ${percent(chance)}.`;
+  const unsure = floors.filter(({ isSure, pairs }) => !isSure && pairs > 0).map(({ pairs }) => pairs);
   const few =
-    noiseFloor.isSure || noiseFloor.pairs === 0
+    unsure.length === 0
       ? ''
-      : ` The noise floor is that of ${inWords(noiseFloor.pairs, 'pair')} only.`;
+      : ` The noise floor of an output is that of ${inWords(Math.min(...unsure), 'pair')} only.`;
   const eyes = look === 0 ? '' : ` ${inWords(look, 'output')} could not be judged: look at them.`;
   const text = `${beyond}; the true share may be up to ${percent(interval.upper ?? 1)}.${differing === 0 ? '' : likely}${few}${eyes}`;
   if (chance >= CHANCE) return { name, state: look === 0 ? 'pass' : 'look', text };

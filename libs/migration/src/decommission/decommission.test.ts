@@ -22,7 +22,7 @@ import {
   planDecommission,
   scaleToZero,
 } from './decommission.ts';
-import { REDACTED } from './old-side-record.ts';
+import { keptRecord, REDACTED } from './old-side-record.ts';
 import { type QueueHealth, readQueueHealth } from './queue-health.ts';
 import { type VolumeCheck, volumeData, volumeRefusals } from './volume-data.ts';
 
@@ -245,15 +245,38 @@ describe('switching the old side off', () => {
       dataCenterIds: ['EU-RO-1'],
       networkVolumes: [volumeId],
     });
-    assert.deepEqual((await plan()).deletions.length, 1);
-    assert.deepEqual((await plan({ together: [live.id, other.id] })).deletions.length, 2);
+    const blockersOf = async (together: readonly string[]): Promise<readonly string[] | undefined> =>
+      (await plan({ together, mayLose: ['output/'] })).deletions.find(({ id }) => id === volumeId)?.blockers;
+    assert.match(String(await blockersOf([live.id])), /the endpoint other \(.*\) mounts it/);
+    assert.deepEqual(await blockersOf([live.id, other.id]), []);
   });
 
   it('keeps the configuration without the value of any variable', async () => {
     const { record: kept } = await plan();
+    assert.ok(kept !== undefined);
     assert.deepEqual(kept.runpod['env'], { HF_TOKEN: REDACTED, KEY: '{{ RUNPOD_SECRET_key }}' });
     assert.ok(!JSON.stringify(kept).includes('hf_nobody_may_see_it'));
     assert.equal(kept.networkVolumes[0]?.id, volumeId);
+  });
+
+  it('needs the job store to be quiet for a volume, also when its endpoint is deleted', async () => {
+    const { record: made } = await plan();
+    const kept = keptRecord.parse(made);
+    await client.deleteEndpoint(live.id);
+    const left = await plan({ kept, mayLose: ['output/'] });
+    assert.deepEqual(
+      [left.isGone, left.refusals, left.deletions.map(({ id }) => id)],
+      [true, [], [volumeId]],
+    );
+    assert.deepEqual(left.deletions[0]?.blockers, []);
+    assert.equal(left.deletions[0].usdPerMonth?.toFixed(2), '3.50');
+    const before = check();
+    await record(store, clock, [{ backend: OLD }]);
+    clock.advance(1);
+    const busy = await plan({ kept, volumeCheck: () => before });
+    assert.deepEqual(codes(busy), ['jobs_in_store']);
+    assert.match(String(busy.deletions[0]?.blockers), /before the last job on the old side/);
+    await assert.rejects(plan({ kept: { ...kept, runpod: { ...kept.runpod, id: 'other' } } }), /no endpoint/);
   });
 
   it('scales to no workers and keeps the rest, also a second time', async () => {

@@ -11,7 +11,8 @@ const HOUR_MS = 60 * 60 * 1_000;
 /** What is asked, and of whom. */
 export interface TrafficOptions {
   readonly store: Pick<JobStore, 'count' | 'list' | 'getState' | 'setState'>;
-  readonly client: Pick<RunPodManagement, 'serverlessBilling'>;
+  /** Undefined where the endpoint is gone: there is no bill to ask for. */
+  readonly client: Pick<RunPodManagement, 'serverlessBilling'> | undefined;
   readonly queue: QueueHealth;
   readonly endpoint: string;
   /** Backend of the old side. */
@@ -123,6 +124,7 @@ async function readBill(
   { client, runpodId, now, signal }: TrafficOptions,
   since: number,
 ): Promise<Traffic['billed']> {
+  if (client === undefined) return null;
   const window = { startTime: new Date(since), endTime: new Date(now), bucketSize: 'hour' as const };
   const bill = await client
     .serverlessBilling({ endpointId: runpodId, ...window, ...(signal === undefined ? {} : { signal }) })

@@ -1,45 +1,19 @@
-/** Charts as SVG, drawn when the report is made. Colours are the page's variables, so that they follow light and dark. */
+/** Charts of one comparison. */
 import type { TopLevelSpec } from 'vega-lite';
 
-import type { ComparedJob, Comparison } from '../compare/comparison.ts';
-import { Markup } from './markup.ts';
-
-/** A chart with its words. */
-export interface Chart {
-  readonly title: string;
-  readonly caption: string;
-  readonly svg: Markup;
-}
+import type { ComparedJob, Comparison, NoiseFloor } from '../compare/comparison.ts';
+import { floorOf } from '../compare/noise-floor.ts';
+import { type Chart, CONFIG, sideColour, svgOf } from './drawing.ts';
+import { outputName } from './figures.ts';
 
 /** Width of the drawing in pixels: with its axis it fits a phone of 360. */
 const WIDTH = 270;
 const HEIGHT = 170;
-
-const COLOURS = ['var(--old)', 'var(--new)'];
-
-const AXIS = {
-  labelColor: 'var(--muted)',
-  titleColor: 'var(--muted)',
-  gridColor: 'var(--line)',
-  domainColor: 'var(--line)',
-  tickColor: 'var(--line)',
-  labelFontSize: 11,
-  titleFontSize: 11,
-  titleFontWeight: 'normal',
-  tickCount: 5,
-} as const;
-
-const CONFIG = {
-  background: 'transparent',
-  font: 'system-ui, sans-serif',
-  view: { stroke: null },
-  axis: AXIS,
-  legend: { labelColor: 'var(--text)', labelFontSize: 12, orient: 'top', title: null, symbolStrokeWidth: 2 },
-} as const;
+const DISTANCES_HEIGHT = 120;
 
 /** Charts of one comparison; those without data are left out. */
 export async function charts(comparison: Comparison): Promise<readonly Chart[]> {
-  const made = [latencyDistribution(comparison), latencySeries(comparison), pictureDistances(comparison)];
+  const made = [latencyDistribution(comparison), latencySeries(comparison), ...distances(comparison)];
   const drawn = [];
   for (const chart of made) {
     if (chart === undefined) continue;
@@ -118,16 +92,28 @@ function latencySeries({ jobs }: Comparison): Plan | undefined {
   };
 }
 
-function pictureDistances({ pairs, limits }: Comparison): Plan | undefined {
+/** Outputs whose distances are drawn; the raw data have the others. */
+const MOST_OUTPUTS = 4;
+
+/** One chart for each output that has a noise floor, as far as anything differs. */
+function distances({ pairs, floors }: Comparison): readonly Plan[] {
+  return floors.slice(0, MOST_OUTPUTS).flatMap((floor) => {
+    const own = pairs.filter((pair) => floorOf([floor], pair) !== undefined);
+    return distancesOf(floor, own) ?? [];
+  });
+}
+
+function distancesOf(floor: NoiseFloor, pairs: Comparison['pairs']): Plan | undefined {
   const values = pairs.flatMap(({ against, difference }) =>
     difference === null ? [] : { side: against === 'new' ? 'new' : 'old', loss: difference.ssimLoss },
   );
   if (!values.some(({ loss }) => loss > 0)) return undefined;
   return {
-    title: 'How far pictures are from the old ones',
+    title: `${outputName(floor)}: how far from the old ones`,
     caption: 'SSIM loss of each pair: old against old is the noise floor, the dashed line what is allowed.',
     spec: {
       ...base(values),
+      height: DISTANCES_HEIGHT,
       layer: [
         {
           mark: { type: 'tick', thickness: 2, opacity: 0.7 },
@@ -144,7 +130,7 @@ function pictureDistances({ pairs, limits }: Comparison): Plan | undefined {
           },
         },
         {
-          data: { values: [{ limit: limits.ssimLoss }] },
+          data: { values: [{ limit: floor.limits.ssimLoss }] },
           mark: { type: 'rule', strokeDash: [4, 3], color: 'var(--text)' },
           encoding: { x: { field: 'limit', type: 'quantitative' } },
         },
@@ -157,21 +143,6 @@ function base(values: readonly Readonly<Record<string, string | number>>[]) {
   return { width: WIDTH, height: HEIGHT, data: { values: [...values] }, config: CONFIG };
 }
 
-function sideColour() {
-  return { field: 'side', type: 'nominal', scale: { domain: ['old', 'new'], range: COLOURS } } as const;
-}
-
 function sideOf({ arm }: ComparedJob): string {
   return arm === 'new' ? 'new' : 'old';
-}
-
-/** Loaded when a report is made only: both are large. */
-async function svgOf(spec: TopLevelSpec): Promise<Markup> {
-  const [{ compile }, { parse, View }] = await Promise.all([import('vega-lite'), import('vega')]);
-  const view = new View(parse(compile(spec).spec), { renderer: 'none' });
-  try {
-    return new Markup(await view.toSVG());
-  } finally {
-    view.finalize();
-  }
 }

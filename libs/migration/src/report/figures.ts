@@ -1,5 +1,11 @@
 /** The figures of a comparison in words, for every form of the report. */
-import type { ComparedLatency, Comparison, ComparisonCheck, LatencySample } from '../compare/comparison.ts';
+import type {
+  ComparedLatency,
+  Comparison,
+  ComparisonCheck,
+  LatencySample,
+  NoiseFloor,
+} from '../compare/comparison.ts';
 import { type ProjectedCost, projectedCost, type Volume } from '../compare/costs.ts';
 import { usd } from '../compare/wording.ts';
 
@@ -62,48 +68,6 @@ export function withVolume(comparison: Comparison, volume: Volume | undefined): 
         ? { old: undefined, new: undefined }
         : { old: projectedCost(old, volume), new: projectedCost(now, volume) },
   };
-}
-
-/** What all comparisons come to, in a sentence. */
-export function overallVerdict(all: readonly Compared[]): string {
-  const [only] = all;
-  if (all.length === 1 && only !== undefined) return only.comparison.verdict.sentence;
-  const names = (state: Comparison['verdict']['state']): string[] =>
-    all
-      .filter(({ comparison }) => comparison.verdict.state === state)
-      .map(({ comparison }) => comparison.endpoint);
-  const ready = names('ready');
-  const rest = (['not-ready', 'unsure', 'look'] as const)
-    .filter((state) => names(state).length > 0)
-    .map((state) => `${VERDICTS[state]}: ${names(state).join(', ')}`);
-  return [`${ready.length} of ${all.length} endpoints are ready to move`, ...rest].join('; ') + '.';
-}
-
-/** Heading and cells of the table with one row for each endpoint. */
-export const SUMMARY_COLUMNS = [
-  'Endpoint',
-  'Verdict',
-  'Outputs that differ',
-  'Warm job, old / new',
-  'An output, old / new',
-  'A month, old / new',
-] as const;
-
-/** Cells of {@link SUMMARY_COLUMNS}. */
-export function summaryRow({ comparison, projected }: Compared): readonly string[] {
-  const { endpoint, verdict, parity, latency, sides } = comparison;
-  const look = parity.look > 0 ? `, ${parity.look} to look at` : '';
-  const warm =
-    latency.find(({ start, phase }) => start === 'warm' && phase === 'total') ??
-    latency.find(({ phase }) => phase === 'total');
-  return [
-    endpoint,
-    VERDICTS[verdict.state],
-    `${parity.differing} of ${parity.judged}${look}`,
-    warm === undefined ? 'not measured' : change(seconds(warm.old.median), seconds(warm.new.median)),
-    change(money(sides.old.usdPerPicture), money(sides.new.usdPerPicture)),
-    change(money(projected.old?.usdPerMonth ?? null), money(projected.new?.usdPerMonth ?? null)),
-  ];
 }
 
 /** Heading of {@link latencyRows}. */
@@ -181,16 +145,36 @@ export function monthText({ comparison, projected }: Compared): string | undefin
   return `${month} ${usd(now.idleUsd)} of it is idle time: a worker of the new side stays ${seconds} s after a job, and fewer seconds cost less and mean more cold starts.`;
 }
 
-/** What the judgement of pictures rests on. */
-export function noiseText({ noiseFloor, limits, determinism }: Comparison): string {
-  const { pairs, ssimLoss, hashBits, meanDifference } = noiseFloor;
-  const of = (loss: number, bits: number, mean: number): string =>
-    `SSIM loss ${short(loss)}, pHash ${bits} of 64 bits, mean difference ${short(mean)} of 255`;
-  const p99 =
+/** What the judgement of outputs rests on: a sentence, and one for each output that has a noise floor. */
+export function noiseTexts({ floors, determinism }: Comparison): readonly string[] {
+  const none = floors.length === 0 ? ' No two outputs of the old side have a distance from each other.' : '';
+  return [`Determinism ${determinism.class}. ${determinism.why}${none}`, ...floors.map(floorText)];
+}
+
+/** An output that has a noise floor, in words. */
+export function outputName({ node, index, kind }: Pick<NoiseFloor, 'node' | 'index' | 'kind'>): string {
+  const words = {
+    image: 'Pictures',
+    video: 'Videos',
+    audio: 'Sounds',
+    text: 'Texts',
+    file: 'Files',
+    latent: 'Latents',
+  };
+  const place = index === null ? ', all together' : index === 0 ? '' : `, output ${index + 1}`;
+  return `${words[kind]} of node ${node}${place}`;
+}
+
+function floorText(floor: NoiseFloor): string {
+  const { pairs, quantile, noise, limits, differing, judged } = floor;
+  const of = ({ ssimLoss, hashBits, meanDifference }: NoiseFloor['noise']): string =>
+    `SSIM loss ${short(ssimLoss)}, pHash ${hashBits} of 64 bits, mean difference ${short(meanDifference)} of 255`;
+  const isLargest = Math.ceil(quantile * pairs) >= pairs;
+  const from =
     pairs === 0
-      ? 'No two pictures of the old side could be compared'
-      : `The old side differs from itself by up to (p99 of ${pairs} pairs${pairs < 100 ? ', which is the largest' : ''}) ${of(ssimLoss, hashBits, meanDifference)}`;
-  return `Determinism ${determinism.class}. ${determinism.why} ${p99}. Allowed: ${of(limits.ssimLoss, limits.hashBits, limits.meanDifference)}.`;
+      ? 'no two of the old side could be compared'
+      : `the old side differs from itself by up to ${of(noise)} (${isLargest ? 'the largest' : `p${Number((quantile * 100).toFixed(2))}`} of ${pairs} pairs)`;
+  return `${outputName(floor)}: ${from}. Allowed: ${of(limits)}. ${differing} of ${judged} differ.`;
 }
 
 /** Inputs of a run, in a line. */
@@ -210,15 +194,18 @@ function ratio({ lower, upper }: LatencySample['medianInterval']): string {
   return lower > 0 ? `at least ${lower.toFixed(2)} times` : 'too few jobs';
 }
 
-function change(old: string, now: string): string {
+/** Two figures, or one where they are alike. */
+export function change(old: string, now: string): string {
   return old === now ? old : `${old} / ${now}`;
 }
 
-function money(value: number | null): string {
+/** US dollars, where they are known. */
+export function money(value: number | null): string {
   return value === null ? 'not known' : usd(value);
 }
 
-function seconds(milliseconds: number | null): string {
+/** Milliseconds as seconds. */
+export function seconds(milliseconds: number | null): string {
   return milliseconds === null ? 'none' : `${Number((milliseconds / 1_000).toPrecision(3))} s`;
 }
 

@@ -1,46 +1,26 @@
 /** The report as one HTML file: no script, no request. */
-import { AMPLIFICATION } from '../compare/thumbnails.ts';
-import { BUSY } from '../compare/costs.ts';
-import type { Comparison, PairThumbnails } from '../compare/comparison.ts';
-import type { Chart } from './charts.ts';
+import { billPart } from './bill-part.ts';
+import { comparisonPart, type Illustrated } from './comparison-part.ts';
 import { dataLinks } from './downloads.ts';
-import {
-  CHECKS,
-  type Compared,
-  COST_COLUMNS,
-  costRows,
-  inputsText,
-  LATENCY_COLUMNS,
-  latencyRows,
-  monthText,
-  noiseText,
-  overallVerdict,
-  RESULTS,
-  STATES,
-  SUMMARY_COLUMNS,
-  summaryRow,
-  VERDICTS,
-} from './figures.ts';
 import { html, Markup } from './markup.ts';
+import type { TimeChart } from './stage-charts.ts';
+import { stagePart } from './stage-part.ts';
 import { STYLE } from './style.ts';
+import { overallVerdict, type Reported, summaryOf } from './summary.ts';
+import { table } from './table.ts';
 
-/** A comparison with its charts. */
-export interface Illustrated extends Compared {
-  readonly charts: readonly Chart[];
+/** One endpoint with its charts. */
+export interface Shown extends Reported {
+  readonly compared: Illustrated | undefined;
+  readonly chart: TimeChart | undefined;
 }
 
 /** Nothing is loaded, run or sent, whatever a prompt contains. */
 const POLICY =
   "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/** Pairs of pictures that are seen at once; the others open on a touch. */
-const FIRST_PAIRS = 4;
-
-/** Failed jobs and outputs that are named one by one. */
-const MOST_NAMED = 20;
-
 /** The whole page. */
-export function page(title: string, createdAt: string, all: readonly Illustrated[]): string {
+export function page(title: string, createdAt: string, all: readonly Shown[]): string {
   return html`<!doctype html>
     <html lang="en">
       <head>
@@ -58,178 +38,54 @@ export function page(title: string, createdAt: string, all: readonly Illustrated
           <h1>${title}</h1>
           <p class="verdict">${overallVerdict(all)}</p>
         </header>
-        <main>
-          <section>
-            <h2>Endpoints</h2>
-            ${summary(all)}
-          </section>
-          ${all.map(endpointSection)}
-        </main>
+        <main>${all.length === 0 ? undefined : summary(all)} ${all.map(endpointSection)}</main>
         <footer>
           <p>
             Made ${createdAt}. Medians and p95 have 95 % intervals that hold for any distribution. Costs are
-            of measured seconds and published prices, not of a bill.
+            of measured seconds and published prices, unless they are called billed.
           </p>
         </footer>
       </body>
     </html> `.toString();
 }
 
-function summary(all: readonly Illustrated[]): Markup {
-  return table(
-    SUMMARY_COLUMNS,
-    all.map((each) => {
-      const [endpoint = '', verdict = '', ...others] = summaryRow(each);
-      return [
-        endpoint,
-        html`<span class="state ${each.comparison.verdict.state}">${verdict}</span>`,
-        ...others,
-      ];
-    }),
-  );
+function summary(all: readonly Shown[]): Markup {
+  const { columns, rows } = summaryOf(all);
+  return html`<section>
+    <h2>Endpoints</h2>
+    ${table(
+      columns,
+      rows.map(([endpoint = '', verdict = '', ...others], index) => {
+        const state = all[index]?.compared?.comparison.verdict.state ?? 'unknown';
+        return [
+          html`<a href="#endpoint-${index + 1}">${endpoint}</a>`,
+          html`<span class="state ${state}">${verdict}</span>`,
+          ...others,
+        ];
+      }),
+    )}
+  </section>`;
 }
 
-function endpointSection(each: Illustrated): Markup {
-  const { comparison, volume } = each;
-  const { verdict, sides } = comparison;
-  const month = monthText(each);
-  return html`<section>
-    <h2>${comparison.endpoint}</h2>
-    <p><span class="state ${verdict.state}">${VERDICTS[verdict.state]}</span> · ${verdict.sentence}</p>
-    ${month === undefined ? undefined : html`<p>${month}</p>`}
-    <p class="muted">
-      Old: ${sides.old.backend}. New: ${sides.new.backend}. ${comparison.runs} runs of three jobs in random
-      order (seed ${comparison.seed}), begun ${comparison.createdAt}.
-    </p>
-    <h3>Gates</h3>
-    <ul class="checks">
-      ${comparison.checks.map(
-        ({ name, state, text }) =>
-          html`<li><span class="state ${state}">${CHECKS[name]}: ${STATES[state]}</span> · ${text}</li>`,
-      )}
-    </ul>
-    <div class="charts">
-      ${each.charts.map(
-        ({ title, caption, svg }) =>
-          html`<figure>
-            <h3>${title}</h3>
-            ${svg}
-            <figcaption>${caption}</figcaption>
-          </figure>`,
-      )}
-    </div>
-    <h3>Latency</h3>
-    ${table(LATENCY_COLUMNS, latencyRows(comparison))}
-    <h3>Cost</h3>
-    ${volume === undefined ? html`<p class="muted">The team's volume was not given: there is no projection, and no idle time.</p>` : volumeText(each)}
-    ${table(COST_COLUMNS, costRows(each))} ${pictures(comparison)} ${problems(comparison)}
+function endpointSection(each: Shown, index: number): Markup {
+  const { endpoint, compared, migration, chart, bill } = each;
+  const billed = bill === undefined ? undefined : billPart(bill);
+  return html`<section id="endpoint-${index + 1}">
+    <h2>${endpoint}</h2>
+    ${migration === undefined ? undefined : stagePart(migration, chart)}
+    ${
+      compared === undefined
+        ? html`<h3>Comparison</h3>
+            <p class="muted">
+              Nobody has compared both sides yet: <code>ryla migrate compare ${endpoint}</code> shows
+              pictures, waiting times and costs side by side.
+            </p>
+            ${billed}`
+        : comparisonPart(compared, billed)
+    }
     <div class="downloads">
       <h3>Raw data</h3>
-      <p>${dataLinks(comparison)}</p>
+      <p>${dataLinks(each)}</p>
     </div>
   </section> `;
-}
-
-function volumeText({ volume, projected }: Compared): Markup {
-  const jobs = (volume?.jobsPerMonth ?? 0).toLocaleString('en');
-  const isRough = [projected.old, projected.new].some((cost) => (cost?.utilisation ?? 0) > BUSY);
-  const rough = isRough
-    ? ' One worker would be busy most of the time: with more of them the figures are rough.'
-    : '';
-  return html`<p class="muted">
-    Volume: ${jobs} jobs a month over ${volume?.hoursPerDay ?? 24} hours a day, coming at random to one
-    worker.${rough}
-  </p>`;
-}
-
-function pictures(comparison: Comparison): Markup {
-  const { thumbnails } = comparison;
-  const noise = html`<h3>Pictures</h3>
-    <p class="muted">${noiseText(comparison)}</p>`;
-  if (thumbnails.length === 0)
-    return html`${noise}
-      <p>There are no pictures to show.</p>`;
-  const rows = thumbnails.map((pair) => pictureRow(comparison, pair));
-  return html`${noise}
-    <p class="muted">
-      The ${thumbnails.length} pairs that differ most. The difference is shown ${AMPLIFICATION} times as
-      strong; black is the same.
-    </p>
-    ${rows.slice(0, FIRST_PAIRS)} ${folded(rows.slice(FIRST_PAIRS))}`;
-}
-
-function folded(rows: readonly Markup[]): Markup | undefined {
-  if (rows.length === 0) return undefined;
-  return html`<details>
-    <summary>${rows.length} more</summary>
-    ${rows}
-  </details>`;
-}
-
-function pictureRow(comparison: Comparison, { run, node, index, result, ...files }: PairThumbnails): Markup {
-  const pair = comparison.pairs.find(
-    (each) => each.against === 'new' && each.run === run && each.node === node && each.index === index,
-  );
-  const picture = (name: string, file: string | null): Markup | undefined =>
-    file === null
-      ? undefined
-      : html`<figure>
-          <img alt="${name} picture of run ${run + 1}" src="data:image/webp;base64,${file}" />
-          <figcaption>${name}</figcaption>
-        </figure>`;
-  return html`<div class="pair">
-    <p>
-      <span class="state ${result}">${RESULTS[result]}</span> · run ${run + 1}, node ${node}, picture
-      ${index + 1}. ${pair?.reasons.join(' ')}
-    </p>
-    <div class="pictures">
-      ${[picture('old', files.old), picture('new', files.new), picture('difference', files.difference)]}
-    </div>
-    <p class="muted">${inputsText(comparison, run)}</p>
-  </div> `;
-}
-
-/** Failed jobs, and outputs that differ or must be looked at and have no picture. */
-function problems({ jobs, pairs, thumbnails }: Comparison): Markup | undefined {
-  const shown = new Set(thumbnails.map(({ run, node, index }) => `${run} ${node} ${index}`));
-  const lines = [
-    ...jobs.flatMap(({ id, run, backend, error }) =>
-      error === null ? [] : [`Run ${run + 1}, ${backend}, job ${id}: ${error.code}. ${error.message}`],
-    ),
-    ...pairs
-      .filter(({ against, result }) => against === 'new' && (result === 'differs' || result === 'look'))
-      .filter(({ run, node, index }) => !shown.has(`${run} ${node} ${index}`))
-      .map(({ run, node, name, reasons }) => `Run ${run + 1}, node ${node}, ${name}: ${reasons.join(' ')}`),
-  ];
-  if (lines.length === 0) return undefined;
-  const more =
-    lines.length > MOST_NAMED
-      ? html`<li>… and ${lines.length - MOST_NAMED} more in the raw data</li>`
-      : undefined;
-  return html`<h3>Failures and other differences</h3>
-    <ul>
-      ${lines.slice(0, MOST_NAMED).map((line) => html`<li>${line}</li>`)}${more}
-    </ul>`;
-}
-
-/** The first cell of a row names it; on a phone every other cell carries its column's name. */
-function table(columns: readonly string[], rows: readonly (readonly (string | Markup)[])[]): Markup {
-  return html`<table>
-    <thead>
-      <tr>
-        ${columns.map((column) => html`<th scope="col">${column}</th>`)}
-      </tr>
-    </thead>
-    <tbody>
-      ${rows.map(
-        ([name, ...cells]) =>
-          html`<tr>
-            <th scope="row">${name}</th>
-            ${cells.map(
-              (cell, index) => html`<td data-label="${columns[index + 1]}"><span>${cell}</span></td>`,
-            )}
-          </tr> `,
-      )}
-    </tbody>
-  </table>`;
 }

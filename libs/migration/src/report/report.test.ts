@@ -60,7 +60,7 @@ describe('the HTML report', () => {
       [...tag.matchAll(/\s(?:src|href|xlink:href|action|srcset)="([^"]*)"/gi)].map(([, to]) => to),
     );
     assert.ok(addresses.length > 20);
-    assert.ok(addresses.every((to) => to?.startsWith('data:')));
+    assert.ok(addresses.every((to) => to?.startsWith('data:') === true || /^#endpoint-\d$/.test(to ?? '')));
     assert.doesNotMatch(report.html.replaceAll(/base64,[^"]*/g, ''), /url\(|@import/i);
     assert.match(
       report.html,
@@ -71,7 +71,7 @@ describe('the HTML report', () => {
 
   it('says the verdict in a sentence, and has a row for each endpoint', () => {
     assert.match(report.html, /0 of 2 endpoints are ready to move; not ready: scripted, /);
-    expect(report.html.match(/<th scope="row">scripted<\/th>/g)).toHaveLength(1);
+    expect(report.html.match(/<th scope="row">\s*<a href="#endpoint-1">scripted<\/a>/g)).toHaveLength(1);
     assert.match(report.html, /1 of 8 jobs failed on the new side, 0 of 16 on the old\./);
     assert.match(report.html, /At the team&#39;s volume a month costs \$[\d,]+, \$[\d,]+ on the old side\./);
     assert.match(report.html, /of it is idle time: a worker of the new side stays 60 s after a job/);
@@ -120,8 +120,17 @@ describe('the other forms', () => {
   it('are JSON with the comparison and the projection', () => {
     const usdPerMonth = expect.any(Number) as number;
     expect(JSON.parse(report.json)).toMatchObject({
-      version: 1,
-      results: [{ comparison, projected: { new: { usdPerMonth } } }, {}],
+      version: 2,
+      endpoints: [
+        {
+          endpoint: 'scripted',
+          comparison,
+          projected: { new: { usdPerMonth } },
+          migration: null,
+          bill: null,
+        },
+        {},
+      ],
     });
   });
 

@@ -1,15 +1,23 @@
-/** A report that stakeholders can read, from comparisons. */
+/** A report that stakeholders can read, from comparisons, migrations and bills. */
+import type { EndpointBill } from '../bills/bill.ts';
 import type { Comparison } from '../compare/comparison.ts';
 import type { Volume } from '../compare/costs.ts';
 import { charts } from './charts.ts';
 import { withVolume } from './figures.ts';
 import { markdown } from './markdown.ts';
-import { type Illustrated, page } from './page.ts';
+import type { MigrationRecord } from './migration-record.ts';
+import { page, type Shown } from './page.ts';
+import { timeChart } from './stage-charts.ts';
+import type { Reported } from './summary.ts';
 
 /** Options of {@link createReport}. */
 export interface ReportOptions {
-  /** One for each endpoint. */
-  readonly comparisons: readonly Comparison[];
+  /** One for each endpoint; the last one counts where there are several. */
+  readonly comparisons?: readonly Comparison[];
+  /** Stages, gates and jobs over time: of `readMigrationRecords`. */
+  readonly migrations?: readonly MigrationRecord[];
+  /** What was billed: of `endpointBill`. */
+  readonly bills?: readonly EndpointBill[];
   /** Jobs that the team runs, by endpoint; without it nothing is projected. */
   readonly volumes?: Readonly<Record<string, Volume>>;
   readonly title?: string;
@@ -22,27 +30,65 @@ export interface Report {
   /** One self-contained file: no script, no request, pictures and raw data in it. */
   readonly html: string;
   readonly markdown: string;
-  /** Comparisons and projections, for programs. */
+  /** Comparisons, projections, stages, series and bills, for programs. */
   readonly json: string;
 }
 
-/** Makes a report. */
+/** Makes a report of every endpoint that is in any of the parts. */
 export async function createReport({
-  comparisons,
-  volumes = {},
-  title = 'Migration: both sides compared',
+  title = 'From the old side to the new',
   createdAt = new Date(),
+  ...options
 }: ReportOptions): Promise<Report> {
-  const all: Illustrated[] = [];
-  for (const comparison of comparisons) {
-    const volume = Object.hasOwn(volumes, comparison.endpoint) ? volumes[comparison.endpoint] : undefined;
-    all.push({ ...withVolume(comparison, volume), charts: await charts(comparison) });
+  const all = reportedOf(options);
+  const shown: Shown[] = [];
+  for (const each of all) {
+    const { compared, migration } = each;
+    shown.push({
+      ...each,
+      compared:
+        compared === undefined ? undefined : { ...compared, charts: await charts(compared.comparison) },
+      chart: migration === undefined ? undefined : await timeChart(migration),
+    });
   }
   const made = createdAt.toISOString();
-  const results = all.map(({ charts: _, ...compared }) => compared);
   return {
-    html: page(title, made, all),
-    markdown: markdown(title, made, results),
-    json: `${JSON.stringify({ version: 1, title, createdAt: made, results }, undefined, 2)}\n`,
+    html: page(title, made, shown),
+    markdown: markdown(title, made, all),
+    json: `${JSON.stringify({ version: 2, title, createdAt: made, endpoints: all.map(documentOf) }, undefined, 2)}\n`,
+  };
+}
+
+function reportedOf({
+  comparisons = [],
+  migrations = [],
+  bills = [],
+  volumes = {},
+}: ReportOptions): readonly Reported[] {
+  const compared = new Map(comparisons.map((each) => [each.endpoint, each]));
+  const records = new Map(migrations.map((each) => [each.status.endpoint, each]));
+  const billed = new Map(bills.map((each) => [each.endpoint, each]));
+  const names = new Set([...compared.keys(), ...records.keys(), ...billed.keys()]);
+  return [...names].map((endpoint) => {
+    const comparison = compared.get(endpoint);
+    const volume = Object.hasOwn(volumes, endpoint) ? volumes[endpoint] : undefined;
+    return {
+      endpoint,
+      compared: comparison === undefined ? undefined : withVolume(comparison, volume),
+      migration: records.get(endpoint),
+      bill: billed.get(endpoint),
+    };
+  });
+}
+
+/** Infinite ends of intervals are null in JSON. */
+function documentOf({ endpoint, compared, migration, bill }: Reported): object {
+  return {
+    endpoint,
+    comparison: compared?.comparison ?? null,
+    volume: compared?.volume ?? null,
+    projected: compared?.projected ?? null,
+    migration: migration ?? null,
+    bill: bill ?? null,
   };
 }

@@ -20,7 +20,8 @@ summary { cursor: pointer; padding: 0.75rem 0; color: var(--new); }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0.5rem 0; }
 h2 { font-size: 1.25rem; margin: 0 0 0.5rem; overflow-wrap: anywhere; }
 h3 { font-size: 1rem; margin: 1.5rem 0 0.5rem; }
-h2, h3 { break-after: avoid; }
+h4 { font-size: 0.95rem; margin: 1rem 0 0.5rem; }
+h2, h3, h4 { break-after: avoid; }
 tr { break-inside: avoid; }
 p { margin: 0.5rem 0; overflow-wrap: anywhere; }
 .verdict { font-size: 1.125rem; }
@@ -34,16 +35,29 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: 0.4rem 0.75rem 0.4rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 th { font-weight: 600; color: var(--muted); }
+table.figures td, table.figures th { overflow-wrap: break-word; }
 .checks { list-style: none; margin: 0; padding: 0; }
 .checks li { padding: 0.4rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); gap: 1rem; }
 figure { margin: 0; break-inside: avoid; }
-.charts svg { display: block; max-width: 100%; height: auto; }
+.narrow { display: none; }
+.track { list-style: none; display: flex; flex-wrap: wrap; gap: 0.375rem; margin: 0.5rem 0; padding: 0; font-size: 0.8125rem; }
+.track li { padding: 0.2rem 0.6rem; border: 1px solid var(--line); border-radius: 1rem; color: var(--muted); }
+.track .behind { border-color: var(--pass); color: var(--pass); }
+.track .now { background: var(--new); border-color: var(--new); color: var(--card); font-weight: 600; }
+.track .alarm { background: var(--fail); border-color: var(--fail); }
+.track .closed { border-style: dashed; }
+figure.wide svg { width: 100%; }
+figure svg { display: block; max-width: 100%; height: auto; }
 .pair { border-bottom: 1px solid var(--line); padding: 0.75rem 0; break-inside: avoid; }
 .pictures { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0.5rem; max-width: 60rem; }
 .pictures img { display: block; width: 100%; height: auto; border: 1px solid var(--line); border-radius: 0.25rem; }
 a { color: var(--new); }
 .downloads a { display: inline-block; padding: 0.5rem 0.75rem; margin: 0 0.5rem 0.5rem 0; border: 1px solid var(--line); border-radius: 0.375rem; }
+@media (max-width: 56rem) {
+  .wide { display: none; }
+  .narrow { display: block; }
+}
 @media (max-width: 40rem) {
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   table, tbody, tr, th[scope='row'], td { display: block; }
@@ -51,6 +65,7 @@ a { color: var(--new); }
   th[scope='row'] { color: var(--text); }
   th, td { border: 0; padding: 0.1rem 0; }
   td { display: grid; grid-template-columns: 7.5rem 1fr; gap: 0.5rem; }
+  td.none { display: none; }
   td::before { content: attr(data-label); color: var(--muted); }
   .pictures { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 }
@@ -63,5 +78,9 @@ a { color: var(--new); }
   main, header, footer { max-width: none; padding: 0; }
   section { border: 0; padding: 0; }
   .downloads { display: none; }
+  .wide { display: block; }
+  .narrow { display: none; }
+  .track .now { background: none; color: var(--new); }
+  .track .alarm { background: none; color: var(--fail); }
 }
 `;

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 
 import type { ComfyUIService, ComfyUIServiceOptions } from '@ryla/business';
-import { ComfyUIServiceError } from '@ryla/business';
+import { ComfyUIServiceError, systemClock } from '@ryla/business';
 import {
   type ConfiguredService,
   createServiceFromConfig,
@@ -17,7 +17,12 @@ import type { EndpointConfig } from '@ryla/workflow';
 import type { MigrationFile } from '../file/migration-file.ts';
 import { startJudge } from '../stages/judge.ts';
 import { createMigration, type Migration } from '../stages/migration.ts';
-import { type CompareResults, createShadowRunner, shadowing } from '../stages/shadow-runner.ts';
+import {
+  type CompareResults,
+  createShadowRunner,
+  shadowing,
+  type ShadowRunner,
+} from '../stages/shadow-runner.ts';
 import type { Stage } from '../stages/stage.ts';
 import { stagedRoutes } from '../stages/staged-routes.ts';
 import { watchedFile } from './watched-file.ts';
@@ -41,7 +46,15 @@ export interface StagedService extends ConfiguredService {
   /** The stage by which an endpoint's jobs are routed here now; `off` for one that the file does not name. */
   stageOf(endpoint: string): Stage;
   readonly migration: Migration;
+  /**
+   * Waits until shadow jobs of what was submitted are handed over, for at most so many milliseconds: for a process that is about to end.
+   * Another one on the same job store sees to them then.
+   */
+  shadowsHandedOver(patienceMs: number): Promise<void>;
 }
+
+/** Milliseconds between two looks for shadow jobs that other processes have left. */
+const COLLECT_MS = 60_000;
 
 /**
  * The service that a configuration describes; the jobs of endpoints that its migration file names go where their stages say.
@@ -105,10 +118,12 @@ async function staged(
           stageOf,
           onProblem: (_, error) => onProblem(error),
         });
+  const collecting = runner === undefined ? undefined : collectAgainAndAgain(runner);
   const heard = onRollback === undefined ? {} : { onRollback };
   const judging =
     judge === true ? startJudge({ store, migration, owner: randomUUID(), onProblem, ...heard }) : undefined;
   const close = async (): Promise<void> => {
+    collecting?.[Symbol.dispose]();
     await judging?.[Symbol.asyncDispose]();
     await runner?.close();
     await routes.close();
@@ -120,6 +135,26 @@ async function staged(
     service: { ...service, close, [Symbol.asyncDispose]: close },
     stageOf,
     migration,
+    shadowsHandedOver: async (patienceMs) => runner?.handedOver(patienceMs),
+  };
+}
+
+/** At once, and then every minute. */
+function collectAgainAndAgain(runner: Pick<ShadowRunner, 'collect'>): Disposable {
+  let isClosed = false;
+  let cancel = (): void => undefined;
+  function plan(ms: number): void {
+    cancel = systemClock.setTimer(ms, () => void runner.collect().then(next), { background: true });
+  }
+  function next(): void {
+    if (!isClosed) plan(COLLECT_MS);
+  }
+  plan(0);
+  return {
+    [Symbol.dispose]() {
+      isClosed = true;
+      cancel();
+    },
   };
 }
 

@@ -13,6 +13,7 @@ import { createMigration, type Migration } from './migration.ts';
 import { type Ran, record, times } from './recorded-jobs.fixture.ts';
 import { STAGES, type Stage } from './stage.ts';
 import { changeStage, moved } from './stage-state.ts';
+import { judgeStatus } from './judge-note.ts';
 import { startJudge } from './judge.ts';
 
 const HOUR = 3_600_000;
@@ -289,12 +290,17 @@ describe('the judge', () => {
       });
     const first = start('a');
     await clock.pass(0);
+    const begun = clock.now();
     const second = start('b');
     await clock.pass(3_500);
     assert.deepEqual(judged, ['a', 'a', 'a', 'a']);
+    const { isHeld, note } = await judgeStatus(store);
+    assert.deepEqual([isHeld, note?.owner, note?.since, note?.lastAt], [true, 'a', begun, begun + 3_000]);
     await first[Symbol.asyncDispose]();
+    assert.deepEqual(await judgeStatus(store), { isHeld: false, note });
     await clock.pass(1_000);
     assert.deepEqual(judged.slice(4), ['b']);
+    assert.equal((await judgeStatus(store)).note?.owner, 'b');
     await second[Symbol.asyncDispose]();
     await store.acquireLease('migration/judge', { owner: 'one that was killed', ms: 5_000 });
     await using _third = start('c');
@@ -302,6 +308,20 @@ describe('the judge', () => {
     assert.equal(judged.length, 5);
     await clock.pass(2_000);
     assert.equal(judged.at(-1), 'c');
+  });
+
+  it('notes a judgement that failed, and when the last one did not', async () => {
+    const clock = manualClock(1_000);
+    await using store = memoryJobStore({ clock });
+    let fails = false;
+    const judge = (): ReturnType<Migration['judge']> =>
+      fails ? Promise.reject(new Error('unreadable')) : Promise.resolve([]);
+    await using _judge = startJudge({ store, owner: 'a', clock, intervalMs: 1_000, migration: { judge } });
+    await clock.pass(0);
+    fails = true;
+    await clock.pass(1_000);
+    const { note } = await judgeStatus(store);
+    assert.deepEqual([note?.lastAt, note?.problem], [1_000, { at: 2_000, message: 'unreadable' }]);
   });
 });
 

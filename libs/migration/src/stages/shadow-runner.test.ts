@@ -4,20 +4,23 @@ import { randomUUID } from 'node:crypto';
 import {
   bucketOf,
   BUCKETS,
+  changeJob,
+  type Clock,
   type ComfyUIService,
   ComfyUIServiceError,
   createComfyUIService,
   type JobRecord,
+  type JobStore,
   memoryJobStore,
   MODAL_PRICES,
 } from '@ryla/business';
-import { memory, type MemoryAdapter, type MemoryOutcome } from '@ryla/business/testing';
+import { manualClock, memory, type MemoryAdapter, type MemoryOutcome } from '@ryla/business/testing';
 import { describe, it } from 'vitest';
 
 import { parseMigrationFile } from '../file/migration-file.ts';
 import { PARITY_TAGS, SHADOW_TAG } from '../gates/observation.ts';
 import { fileText, NEW, OLD, picture } from './endpoint.fixture.ts';
-import { setAside, spentToday } from './shadow-budget.ts';
+import { openShadows, setAside, spentToday } from './shadow-budget.ts';
 import {
   type CompareResults,
   createShadowRunner,
@@ -28,6 +31,7 @@ import {
 import type { Stage } from './stage.ts';
 
 interface Setting extends AsyncDisposable {
+  readonly store: JobStore;
   readonly service: ComfyUIService;
   readonly runner: ShadowRunner;
   readonly old: MemoryAdapter;
@@ -43,12 +47,19 @@ interface Options {
   readonly usdPerDay?: number;
   readonly outcome?: MemoryOutcome;
   readonly compare?: CompareResults;
+  readonly store?: JobStore;
+  /** With the same clouds as another. */
+  readonly clouds?: Pick<Setting, 'old' | 'fresh'>;
+  readonly clock?: Clock;
 }
 
-function setting({ stage = 'shadow', share = 1, usdPerDay = 5, outcome, compare }: Options = {}): Setting {
-  const store = memoryJobStore();
-  const old = memory();
-  const fresh = memory(outcome === undefined ? {} : { outcome });
+function setting(options: Options = {}): Setting {
+  const { stage = 'shadow', share = 1, usdPerDay = 5, outcome, compare, clock } = options;
+  const given = options.store;
+  // A service closes its store; one that is handed in outlives it.
+  const store = given === undefined ? memoryJobStore() : { ...given, close: () => Promise.resolve() };
+  const old = options.clouds?.old ?? memory();
+  const fresh = options.clouds?.fresh ?? memory(outcome === undefined ? {} : { outcome });
   const first = stage === 'live' ? NEW : OLD;
   const inner = createComfyUIService({
     adapters: { [OLD]: old, [NEW]: fresh },
@@ -64,8 +75,10 @@ function setting({ stage = 'shadow', share = 1, usdPerDay = 5, outcome, compare 
     atMostUsd: () => 0.01,
     onProblem: (_, error) => problems.push(error),
     ...(compare === undefined ? {} : { compare }),
+    ...(clock === undefined ? {} : { clock }),
   });
   return {
+    store,
     service: shadowing(inner, runner),
     runner,
     old,
@@ -157,6 +170,82 @@ describe('a shadow job', () => {
     assert.deepEqual(s.problems, []);
     assert.deepEqual(seen, [OLD, NEW]);
     assert.ok((await s.shadows())[0]?.tags.includes(tag));
+  });
+});
+
+describe('a shadow job whose process ends first', () => {
+  it('is handed over before, for as long as the process waits', async () => {
+    const store = memoryJobStore();
+    {
+      await using s = setting({ store, outcome: { type: 'never' } });
+      const { id } = await s.service.submit(picture, {});
+      await s.runner.handedOver(30_000);
+      assert.deepEqual(
+        (await s.shadows()).map(({ tags, backend }) => [tags[1], backend]),
+        [[`${SHADOW_TAG}:of:${id}`, NEW]],
+      );
+      assert.equal(s.fresh.received.length, 1);
+    }
+    assert.equal((await openShadows(store)).length, 1);
+  });
+
+  it('is settled and judged by another', async () => {
+    const store = memoryJobStore();
+    let hasBegun = (): void => undefined;
+    const begun = new Promise<void>((resolve) => (hasBegun = resolve));
+    const clouds = { old: memory(), fresh: memory() };
+    {
+      const forever: CompareResults = (_real, _shadow, signal) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(new Error('closed')));
+          hasBegun();
+        });
+      await using s = setting({ store, clouds, compare: forever });
+      await s.service.run(picture, {});
+      await begun;
+    }
+    // The store hands out what nobody looks after: also to one that cannot compare, which leaves it to another.
+    await using blind = setting({ store });
+    await blind.runner.collect();
+    assert.equal((await openShadows(store)).length, 1);
+    let compared = 0;
+    const compare: CompareResults = () => {
+      compared += 1;
+      return Promise.resolve('same');
+    };
+    await using next = setting({ store, clouds, compare });
+    await next.runner.collect();
+    await next.runner.collect();
+    assert.deepEqual([next.problems, compared, await openShadows(store)], [[], 1, []]);
+    assert.ok((await next.shadows())[0]?.tags.includes(PARITY_TAGS.same));
+  });
+
+  it('gives its money back once: what it cost stays spent, and all of it where it never came to be', async () => {
+    const clock = manualClock(Date.now());
+    const store = memoryJobStore();
+    await using s = setting({ store, clock });
+    const money = { atMostUsd: 1, usdPerDay: 5, now: clock.now() };
+    const real = await s.service.run(picture, {}, { backend: OLD });
+    const id = randomUUID();
+    await setAside(store, 'picture', { ...money, job: { id, of: real.jobId } });
+    await s.runner.collect();
+    assert.equal(await s.spent(), 1);
+    await s.service.run(picture, {}, { backend: NEW, jobId: id, tags: [SHADOW_TAG] });
+    await changeJob(store, id, () => ({
+      patch: { cost: { usd: 0.25, estimated: false, gpu: 'L4', pricesOf: null } },
+    }));
+    await Promise.all([s.runner.collect(), s.runner.collect()]);
+    assert.equal(await s.spent(), 0.25);
+    await setAside(store, 'picture', { ...money, job: { id: randomUUID(), of: real.jobId } });
+    await s.runner.collect();
+    assert.equal(await s.spent(), 1.25);
+    clock.advance(16 * 60_000);
+    await s.runner.collect();
+    assert.equal(await s.spent(), 0.25);
+    // What nobody could judge is forgotten after a day.
+    clock.advance(24 * 3_600_000);
+    await s.runner.collect();
+    assert.deepEqual(await openShadows(store), []);
   });
 });
 

@@ -8,6 +8,7 @@ import {
   type ComfyUIService,
   ComfyUIServiceError,
   costOf,
+  hasEnded,
   type JobHandle,
   type JobReference,
   type JobResult,
@@ -21,7 +22,7 @@ import type { EndpointConfig, EndpointDefinition } from '@ryla/workflow';
 
 import { backendsOf, type EndpointMigration, type MigrationFile } from '../file/migration-file.ts';
 import { PARITY_TAGS, SHADOW_TAG } from '../gates/observation.ts';
-import { setAside, type ShadowMoney } from './shadow-budget.ts';
+import { closeShadow, type OpenShadow, openShadows, setAside, type ShadowMoney } from './shadow-budget.ts';
 import { type Stage, shadowedSide } from './stage.ts';
 
 /** Shadow jobs that one instance has under way at once; further ones are left out. */
@@ -29,6 +30,9 @@ export const MAXIMUM_SHADOWS = 8;
 
 /** Milliseconds for handing over a shadow job, and for reading both results. */
 const PATIENCE_MS = 15 * 60 * 1_000;
+
+/** Milliseconds after which outputs of a shadow job are judged no more: RunPod keeps them for half an hour at least. */
+const JUDGED_WITHIN_MS = 24 * 60 * 60 * 1_000;
 
 /** Compares what both sides made; undefined where that cannot be told. */
 export type CompareResults = (
@@ -62,9 +66,16 @@ export interface ShadowRunner extends AsyncDisposable {
     endpoint: EndpointDefinition<Inputs>,
     inputs: Inputs,
   ): void;
+  /**
+   * Sees to shadow jobs of processes that ended before them: settles what they cost, and judges their outputs. Never throws. Somebody
+   * has to bring them to their end: every service on the job store takes up what nobody looks after.
+   */
+  collect(): Promise<void>;
+  /** Waits until what was offered is handed over or left out, for at most so many milliseconds; for a process that is about to end. */
+  handedOver(patienceMs: number): Promise<void>;
   /** Waits for the shadow jobs under way; for tests and for the end of a process that need not hurry. */
   settled(): Promise<void>;
-  /** Waits for nothing: jobs under way go on, and keep the most that they may cost set aside. */
+  /** Waits for nothing: jobs under way go on, and keep the most that they may cost set aside until another process collects them. */
   close(): Promise<void>;
 }
 
@@ -94,6 +105,9 @@ export function shadowing<Service extends ComfyUIService>(service: Service, runn
 export function createShadowRunner(options: ShadowRunnerOptions): ShadowRunner {
   const { service, store, stageOf, clock = systemClock, atMostUsd = worstCaseUsd } = options;
   const running = new Set<Promise<void>>();
+  const handingOver = new Set<Promise<unknown>>();
+  /** Ids of the shadow jobs that are seen to here. */
+  const own = new Set<string>();
   const closed = new AbortController();
 
   function chosenBackend(id: string, backend: string, endpoint: string): Chosen | undefined {
@@ -114,26 +128,97 @@ export function createShadowRunner(options: ShadowRunnerOptions): ShadowRunner {
     { migration, backend }: Chosen,
   ): Promise<void> {
     const { config } = endpoint;
-    const money = await setAside(store, config.name, {
-      atMostUsd: atMostUsd(config, backend),
-      usdPerDay: migration.shadow.usdPerDay,
-      now: clock.now(),
-    });
-    if (money === undefined) return;
-    const handle = await submitted(money, () =>
-      service.submit(endpoint, inputs, {
-        backend,
-        jobId: randomUUID(),
-        tags: [SHADOW_TAG, `${SHADOW_TAG}:of:${realId}`],
-        notify: false,
-        signal: AbortSignal.any([closed.signal, AbortSignal.timeout(PATIENCE_MS)]),
-      }),
-    );
-    await handle.wait({ signal: closed.signal });
-    const { cost, status } = await handle.record();
+    const id = randomUUID();
+    own.add(id);
+    try {
+      const handing = handOver();
+      handingOver.add(handing);
+      const handle = await handing.finally(() => handingOver.delete(handing));
+      if (handle === undefined) return;
+      await handle.wait({ signal: closed.signal });
+      await seeTo({ endpoint: config.name, id, of: realId }, handle, true);
+    } finally {
+      own.delete(id);
+    }
+
+    async function handOver(): Promise<JobHandle | undefined> {
+      const money = await setAside(store, config.name, {
+        atMostUsd: atMostUsd(config, backend),
+        usdPerDay: migration.shadow.usdPerDay,
+        now: clock.now(),
+        job: { id, of: realId },
+      });
+      if (money === undefined) return undefined;
+      return await submitted(money, () =>
+        service.submit(endpoint, inputs, {
+          backend,
+          jobId: id,
+          tags: [SHADOW_TAG, `${SHADOW_TAG}:of:${realId}`],
+          notify: false,
+          signal: AbortSignal.any([closed.signal, AbortSignal.timeout(PATIENCE_MS)]),
+        }),
+      );
+    }
+  }
+
+  /** Settles a shadow job that has ended, and judges it. @param isOwn whether nobody else would judge it. */
+  async function seeTo(
+    { endpoint, id, of }: Pick<OpenShadow, 'id' | 'of'> & { readonly endpoint: string },
+    made: JobReference,
+    isOwn: boolean,
+  ): Promise<void> {
+    const { cost, status } = await made.record();
     // A cost that nobody knows stays the most that it may be.
-    if (cost !== null && !cost.estimated) await money.settle(cost.usd);
-    if (status === 'succeeded') await judge(service.job(realId), handle);
+    const usd = cost !== null && !cost.estimated ? cost.usd : undefined;
+    const isToBeJudged = status === 'succeeded' && (options.compare !== undefined || !isOwn);
+    await closeShadow(store, endpoint, id, { usd, isToBeJudged });
+    if (!isToBeJudged || options.compare === undefined) return;
+    try {
+      await judge(service.job(of), made);
+    } finally {
+      // Where this process ends first, another one judges it.
+      if (!closed.signal.aborted) await closeShadow(store, endpoint, id, {});
+    }
+  }
+
+  async function collectOne(open: OpenShadow & { readonly endpoint: string }): Promise<void> {
+    const { endpoint, id, of, at, nanoUsd } = open;
+    const age = clock.now() - at;
+    const record = await store.get(id);
+    if (record === undefined) {
+      // Its process ended between setting the money aside and storing the job.
+      if (age > PATIENCE_MS) await closeShadow(store, endpoint, id, { usd: 0 });
+      return;
+    }
+    if (!hasEnded(record)) return;
+    if (age > JUDGED_WITHIN_MS || (nanoUsd === null && record.status !== 'succeeded')) {
+      await closeShadow(store, endpoint, id, {});
+      return;
+    }
+    const real = await store.get(of);
+    if (real !== undefined && !hasEnded(real)) return;
+    own.add(id);
+    try {
+      await seeTo(open, service.job(id), false);
+    } finally {
+      own.delete(id);
+    }
+  }
+
+  async function collect(): Promise<void> {
+    const problem =
+      (endpoint: string) =>
+      (error: unknown): void => {
+        if (!closed.signal.aborted) options.onProblem?.(endpoint, error);
+      };
+    const open = await openShadows(store).catch((error: unknown) => {
+      problem('')(error);
+      return [];
+    });
+    for (const one of open) {
+      if (closed.signal.aborted) return;
+      if (!own.has(one.id)) await collectOne(one).catch(problem(one.endpoint));
+    }
   }
 
   async function judge(real: JobReference, made: JobReference): Promise<void> {
@@ -177,6 +262,17 @@ export function createShadowRunner(options: ShadowRunnerOptions): ShadowRunner {
       } catch (error) {
         options.onProblem?.(name, error);
       }
+    },
+    collect,
+    async handedOver(patienceMs) {
+      const timer = new AbortController();
+      const patience = new Promise<void>((resolve) => {
+        const cancel = clock.setTimer(patienceMs, resolve);
+        timer.signal.addEventListener('abort', cancel);
+      });
+      // The job is offered when its submission has returned; what is offered begins at once.
+      await Promise.race([Promise.allSettled([...handingOver]), patience]);
+      timer.abort();
     },
     settled,
     close,
