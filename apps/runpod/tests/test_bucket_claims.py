@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from comfy_worker import ClaimsUnavailable, JobAlreadyClaimed, ResultKept
+from comfy_worker.claims import KEEP
 from local_clouds.engine import engine_environment
 from local_clouds.s3 import LocalS3, S3Settings
 from ryla_runpod.bucket_claims import FOLDER, BucketClaims
@@ -255,3 +256,28 @@ async def test_a_worker_that_is_killed_in_mid_run_is_replaced_by_the_next(cloud:
     done = await cloud.eventually(again, lambda found: found["status"] == "COMPLETED", seconds=60)
     assert done["output"]["attempt"] == 2
     assert len(done["output"]["images"]) == 1
+
+
+async def test_claims_are_kept_for_a_week_and_then_go_wherever_the_look_begins(s3: LocalS3) -> None:
+    claims = claims_of(s3)
+    for number in range(12):
+        async with claims.claim(f"job-{number}", {"delivery": number}) as claim:
+            await claim.commit()
+    s3.store.hold("results/picture.png", b"x", modified=1.0)
+    keys = sorted(item.key for item in s3.store.all(FOLDER))
+    for key in keys[:7]:
+        path = Path(s3.settings.folder) / key
+        week_ago = path.stat().st_mtime - KEEP - 60
+        os.utime(path, (week_ago, week_ago))
+    assert await claims.prune() == 7
+    assert sorted(item.key for item in s3.store.all(FOLDER)) == keys[7:]
+    assert await claims.prune() == 0
+    assert s3.store.get("results/picture.png") is not None
+
+
+async def test_a_bucket_whose_keys_may_not_list_leaves_old_claims(
+    s3: LocalS3, capsys: pytest.CaptureFixture[str]
+) -> None:
+    s3.faults.add("http-error=list/403")
+    assert await claims_of(s3).prune() == 0
+    assert "lifecycle rule below .ryla/claims/" in capsys.readouterr().out

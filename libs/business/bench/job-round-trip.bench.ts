@@ -1,9 +1,10 @@
 /** A job's round trip through the service beside the same requests by bare undici, on one stand-in in its own process. */
+import type { BenchResult } from '@ryla/test-support';
 import { parseApiWorkflow } from '@ryla/workflow';
 import { Agent, request } from 'undici';
 
 import { createComfyUIService, modal } from '../src/index.ts';
-import { inTurns, type Result, result } from './rounds.ts';
+import { inTurns, result } from './rounds.ts';
 import { startStandIn, TOKEN } from './stand-in.ts';
 
 const workflow = parseApiWorkflow({
@@ -17,7 +18,7 @@ const name = 'submit, status, result, download';
 const DISTANCES = [2, 5];
 
 /** Jobs a second: submit, status, result, download; and what one takes of the processor. */
-export async function run(): Promise<Result[]> {
+export async function run(): Promise<BenchResult[]> {
   const near = await nextDoor();
   const far = [];
   for (const delayMs of DISTANCES) far.push(await atDistance(delayMs));
@@ -25,7 +26,7 @@ export async function run(): Promise<Result[]> {
 }
 
 /** The server answers at once: all that is measured is the processor's work. */
-async function nextDoor(): Promise<Result[]> {
+async function nextDoor(): Promise<BenchResult[]> {
   await using pair = await contenders(0);
   // A service lives long: what it does is compiled before it is measured.
   const rounds = { jobs: 2_000, warmUp: 4_000, rounds: 5 };
@@ -38,7 +39,7 @@ async function nextDoor(): Promise<Result[]> {
   ];
 }
 
-async function atDistance(delayMs: number): Promise<Result> {
+async function atDistance(delayMs: number): Promise<BenchResult> {
   await using pair = await contenders(delayMs);
   const { ours, peer } = await inTurns(pair.ours, pair.bare, {
     jobs: 2_000,

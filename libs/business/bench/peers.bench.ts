@@ -9,11 +9,12 @@ import process from 'node:process';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 
+import type { BenchResult } from '@ryla/test-support';
 import { parseApiWorkflow } from '@ryla/workflow';
 import { z } from 'zod';
 
 import { type Adapter, comfyui, createComfyUIService, modal, runpod } from '../src/index.ts';
-import { inTurns, type Result, result } from './rounds.ts';
+import { inTurns, result } from './rounds.ts';
 import { startStandIn, TOKEN } from './stand-in.ts';
 
 /** Pinned, so that the figures say what they are of. */
@@ -34,7 +35,7 @@ const newable = z.custom<new (...args: readonly unknown[]) => unknown>(
 );
 
 /** Jobs a second with the service and with each peer. */
-export async function run(): Promise<Result[]> {
+export async function run(): Promise<BenchResult[]> {
   await mkdir(FOLDER, { recursive: true });
   await writeFile(path.join(FOLDER, 'package.json'), JSON.stringify({ private: true, dependencies: PEERS }));
   await promisify(execFile)('npm', ['install', '--no-audit', '--no-fund', '--silent'], { cwd: FOLDER });
@@ -42,7 +43,7 @@ export async function run(): Promise<Result[]> {
 }
 
 /** Submit and look until the end; nothing is downloaded. */
-async function onRunpod(): Promise<Result> {
+async function onRunpod(): Promise<BenchResult> {
   await using standIn = await startStandIn('runpod');
   await using service = serviceOn(runpod({ apiUrl: standIn.url, endpointId: 'e', apiKey: TOKEN }));
   const sdk = z.object({ default: anyFunction }).parse(await load('runpod-sdk/dist/src/index.js')).default;
@@ -64,7 +65,7 @@ async function onRunpod(): Promise<Result> {
 }
 
 /** Submit, look until the end, download. */
-async function onComfyApi(): Promise<Result> {
+async function onComfyApi(): Promise<BenchResult> {
   await using standIn = await startStandIn('comfy-api');
   await using service = serviceOn(modal({ baseUrl: standIn.url, auth: { type: 'bearer', token: TOKEN } }));
   const { Comfy } = z.object({ Comfy: newable }).parse(await load('@comfyorg/sdk/dist/index.js'));
@@ -89,7 +90,7 @@ async function onComfyApi(): Promise<Result> {
 }
 
 /** Submit, look until the end, download; the peer by its plain calls, without its WebSocket. */
-async function onComfyui(): Promise<Result> {
+async function onComfyui(): Promise<BenchResult> {
   await using standIn = await startStandIn('comfyui');
   await using service = serviceOn(comfyui({ baseUrl: standIn.url }));
   const { ComfyApi } = z
@@ -125,7 +126,7 @@ function beside(
   name: string,
   { ours, peer }: { readonly ours: number; readonly peer: number },
   of: keyof typeof PEERS,
-): Result {
+): BenchResult {
   return result(`${name}, 16 at once`, ours, peer, `${of} ${PEERS[of]}`, 'jobs/s');
 }
 

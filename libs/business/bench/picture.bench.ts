@@ -6,11 +6,12 @@ import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
+import type { BenchResult } from '@ryla/test-support';
 import { Agent, request } from 'undici';
 import { z } from 'zod';
 
 import { type Adapter, modal, runpod } from '../src/index.ts';
-import { type Result, result } from './rounds.ts';
+import { result } from './rounds.ts';
 import { startStandIn } from './stand-in.ts';
 
 const SIZE = 10 * 1024 * 1024;
@@ -24,7 +25,7 @@ const SIGNAL = new AbortController().signal;
 type Way = () => Promise<AsyncIterable<unknown>>;
 
 /** Milliseconds and memory by each way. */
-export async function run(): Promise<Result[]> {
+export async function run(): Promise<BenchResult[]> {
   await using server = await startStandIn('pictures', { program: 'picture-server.ts' });
   const { url } = server;
   const agent = new Agent();

@@ -5,10 +5,11 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
+import type { BenchResult } from '@ryla/test-support';
+
 import { type JobSnapshot, PollScheduler, createRateLimiter, systemClock } from '../src/index.ts';
 import { ManualClock } from '../src/testing/index.ts';
 import { SimulatedEndpoint } from '../src/testing/simulated-endpoint.ts';
-import type { Result } from './rounds.ts';
 
 const JOBS = 10_000;
 const ROUNDS = 5;
@@ -17,7 +18,7 @@ const RETENTION_MS = 30 * 60_000;
 const NEVER = new AbortController().signal;
 
 /** Milliseconds, microseconds and MiB; less is better in all of them. */
-export async function run(): Promise<Result[]> {
+export async function run(): Promise<BenchResult[]> {
   const even = await noticing(() => 5);
   const random = await noticing((clock) => -Math.log(1 - clock.random()) * 10);
   const ours = await best(ourJobs);
@@ -50,7 +51,7 @@ function figure(
   { ours, peer }: { readonly ours: number; readonly peer: number },
   peerName: string,
   unit: string,
-): Result {
+): BenchResult {
   return { name, ours, peer, peerName, ratio: ours / peer, unit };
 }
 

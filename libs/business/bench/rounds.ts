@@ -1,15 +1,7 @@
 /** Two ways to do the same, measured in turns. */
 import process from 'node:process';
 
-/** One figure of a benchmark beside its peer's. */
-export interface Result {
-  readonly name: string;
-  readonly ours: number;
-  readonly peer: number;
-  readonly peerName: string;
-  readonly ratio: number;
-  readonly unit: string;
-}
+import type { BenchResult } from '@ryla/test-support';
 
 /** How often what is done. */
 export interface Rounds {
@@ -76,6 +68,12 @@ async function all(job: () => Promise<unknown>, count: number, atOnce: number): 
 }
 
 /** A figure in the form that `npm run bench` prints. */
-export function result(name: string, ours: number, peer: number, peerName: string, unit: string): Result {
+export function result(
+  name: string,
+  ours: number,
+  peer: number,
+  peerName: string,
+  unit: string,
+): BenchResult {
   return { name, ours, peer, peerName, ratio: ours / peer, unit };
 }

@@ -9,8 +9,9 @@ import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { DatabaseSync } from 'node:sqlite';
 
+import type { BenchResult } from '@ryla/test-support';
+
 import { type JobIntent, type JobStore, sqliteJobStore } from '../src/index.ts';
-import type { Result } from './rounds.ts';
 
 const CALLERS = 64;
 const ROUNDS = 4;
@@ -18,7 +19,7 @@ const TURN_MS = 400;
 const LEASE = { owner: 'bench', ms: 60_000 };
 
 /** Durable writes a second by 64 callers at once, and how long the event loop stands still while they write. */
-export async function run(): Promise<Result[]> {
+export async function run(): Promise<BenchResult[]> {
   const folder = await mkdtemp(path.join(tmpdir(), 'ryla-bench-'));
   try {
     await using store = await sqliteJobStore({ path: path.join(folder, 'ours.sqlite') });
@@ -42,7 +43,7 @@ export async function run(): Promise<Result[]> {
       rates.commitPairs += peer.perSecond(2) / ROUNDS;
       rates.singly += (await perSecond(1, submit)) / ROUNDS;
     }
-    const result = (name: string, ours: number, theirs: number, unit = 'jobs/s'): Result => ({
+    const result = (name: string, ours: number, theirs: number, unit = 'jobs/s'): BenchResult => ({
       name,
       ours,
       peer: theirs,

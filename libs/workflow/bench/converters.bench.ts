@@ -11,6 +11,7 @@ import { pathToFileURL } from 'node:url';
 import { isDeepStrictEqual, promisify } from 'node:util';
 import { brotliDecompressSync } from 'node:zlib';
 
+import type { BenchResult } from '@ryla/test-support';
 import { z } from 'zod';
 
 import { type ApiWorkflow, isLink, toApiWorkflow } from '../src/index.ts';
@@ -44,17 +45,8 @@ interface Tally {
   readonly 'ms a file': number;
 }
 
-interface Result {
-  readonly name: string;
-  readonly ours: number;
-  readonly peer: number;
-  readonly peerName: string;
-  readonly ratio: number;
-  readonly unit: string;
-}
-
 /** Equal results and milliseconds a file, ours and each peer's; the whole table goes to stderr. */
-export async function run(): Promise<Result[]> {
+export async function run(): Promise<BenchResult[]> {
   const samples = recordedSamples();
   await mkdir(FOLDER, { recursive: true });
   const ours = tally(
@@ -90,7 +82,7 @@ function compared(
   ours: Tally,
   peer: Tally,
   peerName: string,
-): Result {
+): BenchResult {
   return {
     name,
     ours: ours[figure],

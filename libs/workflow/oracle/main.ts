@@ -33,7 +33,7 @@ if (values.help) {
       `--comfyui=<url>  the page and classes of a ComfyUI that runs; without it frontend ${FRONTEND_VERSION} and the classes\n` +
       '                 of ComfyUI 0.3.64 are served from here\n' +
       'RYLA_CHROMIUM    the Chromium to use; without it one of this machine, on Linux else one from npm\n\n' +
-      'What it needs is installed into node_modules/.cache/ryla-oracle (about 420 MB). Skipped where it cannot be had.',
+      'What it needs is installed into node_modules/.cache/ryla-oracle and ryla-chromium (about 420 MB). Skipped where it cannot be had.',
   );
   process.exit(0);
 }

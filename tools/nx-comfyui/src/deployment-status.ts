@@ -1,5 +1,8 @@
 import { z } from 'zod';
 
+import { errorLines } from './error-lines.ts';
+import { runpodLines, type RunPodStatus } from './runpod-status.ts';
+
 /** What is live on Modal, read back from it. */
 export interface ModalStatus {
   readonly app: string;
@@ -19,19 +22,12 @@ export interface ModalStatus {
   readonly errors: readonly string[];
 }
 
-/** A RunPod endpoint by its job API's health. */
-export interface RunPodStatus {
-  readonly endpointId: string;
-  readonly jobs: Readonly<Record<string, number>>;
-  readonly workers: Readonly<Record<string, number>>;
-}
-
-/** Where an endpoint is deployed; null where it is not, a text why that is not known. */
+/** Where an endpoint is deployed; null where it is not, a text why that is not known. A cloud that was not asked is absent. */
 export interface EndpointStatus {
   readonly endpoint: string;
   readonly target: string;
-  readonly modal: ModalStatus | null;
-  readonly runpod: RunPodStatus | string | null;
+  readonly modal?: ModalStatus | null;
+  readonly runpod?: RunPodStatus | string | null;
 }
 
 /** Runs a `modal` command and returns what it prints. */
@@ -39,8 +35,6 @@ export type AskModal = (args: readonly string[]) => Promise<string>;
 
 /** Lines of the log that are looked through for errors. */
 const LOG_LINES = 1000;
-const ERRORS_SHOWN = 10;
-const ERROR = /\b(error|exception|traceback|fatal|out of memory|killed)\b/i;
 
 const apps = z.array(z.object({ app_id: z.string(), description: z.string(), state: z.string() }));
 const history = z.array(
@@ -53,8 +47,6 @@ const history = z.array(
   }),
 );
 const containers = z.array(z.object({ container_id: z.string(), start_time: z.string() }));
-const counts = z.record(z.string(), z.number());
-const health = z.object({ jobs: counts, workers: counts });
 
 /**
  * What is live of an app, by `modal app list`, `app history`, `container list` and `app logs`; null when nothing is.
@@ -87,38 +79,13 @@ export async function modalStatus(app: string, ask: AskModal): Promise<ModalStat
   };
 }
 
-/** The last lines of a log that look like errors, each once. */
-export function errorLines(log: string): string[] {
-  const lines = log.split('\n').filter((line) => ERROR.test(line));
-  return [...new Set(lines.map((line) => line.trim()))].slice(-ERRORS_SHOWN);
-}
-
-/**
- * A RunPod endpoint's jobs and workers; null when there is none with this id.
- *
- * @throws {Error} when RunPod refuses the key or does not answer.
- */
-export async function runpodStatus(
-  endpointId: string,
-  { apiUrl, apiKey }: { readonly apiUrl: string; readonly apiKey: string },
-  signal?: AbortSignal,
-): Promise<RunPodStatus | null> {
-  const response = await fetch(`${apiUrl}/${encodeURIComponent(endpointId)}/health`, {
-    headers: { authorization: `Bearer ${apiKey}` },
-    signal: signal ?? AbortSignal.timeout(20_000),
-  });
-  if (response.status === 404) return null;
-  if (!response.ok) throw new Error(`RunPod answered ${String(response.status)} for endpoint ${endpointId}.`);
-  return { endpointId, ...health.parse(await response.json()) };
-}
-
 /** The status as lines for a terminal. */
 export function statusLines({ endpoint, target, modal, runpod }: EndpointStatus): string[] {
   return [
     `Endpoint: ${endpoint}`,
     `Target: ${target}`,
-    ...modalLines(endpoint, modal),
-    ...runpodLines(runpod),
+    ...(modal === undefined ? [] : modalLines(endpoint, modal)),
+    ...(runpod === undefined ? [] : runpodLines(endpoint, runpod)),
   ];
 }
 
@@ -134,19 +101,5 @@ function modalLines(endpoint: string, status: ModalStatus | null): string[] {
     ...status.containers.map(({ id, startedAt }) => `    ${id} since ${startedAt}`),
     errors.length === 0 ? '  recent errors: none' : '  recent errors:',
     ...errors.map((line) => `    ${line}`),
-  ];
-}
-
-function runpodLines(status: EndpointStatus['runpod']): string[] {
-  if (status === null) return ['RunPod: not deployed'];
-  if (typeof status === 'string') return [`RunPod: ${status}`];
-  const list = (values: Readonly<Record<string, number>>): string =>
-    Object.entries(values)
-      .map(([name, count]) => `${String(count)} ${name}`)
-      .join(', ');
-  return [
-    `RunPod: ${status.endpointId}`,
-    `  jobs: ${list(status.jobs)}`,
-    `  workers: ${list(status.workers)}`,
   ];
 }

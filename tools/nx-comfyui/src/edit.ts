@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { runProgram, LOCAL_CLOUDS_ROOT } from './command-line.ts';
 import { startEditSession, waitForComfyUI } from './edit-session.ts';
 import { type LoopbackProxy, type ProxyTarget, startLoopbackProxy } from './loopback-proxy.ts';
-import { type Operation, readOperation } from './operation.ts';
+import { type ModalOperation, onlyOnModal, type Operation, readOperation } from './operation.ts';
 
 const HELP = `npx nx run <endpoint>:edit [options]
 
@@ -40,11 +40,11 @@ await runProgram(async () => {
     console.log(HELP);
     return;
   }
-  const operation = readOperation(process.argv.slice(2));
+  const operation = onlyOnModal(readOperation(process.argv.slice(2)), 'edit');
   await edit(operation, readOptions(operation.rest));
 });
 
-async function edit(operation: Operation, options: EditOptions): Promise<void> {
+async function edit(operation: ModalOperation, options: EditOptions): Promise<void> {
   const credentials = proxyCredentials(operation);
   console.log(`Target: ${operation.description}\nEndpoint: ${operation.endpoint}`);
   const stop = new AbortController();

@@ -8,6 +8,9 @@ const PROGRAMS = 'tools/nx-comfyui/src';
 /** The apps that an endpoint is deployed with. Project edges, so that a change to them selects every endpoint. */
 export const ENDPOINT_APPS = ['modal', 'runpod'] as const;
 
+/** Node of the graph that stands for the Python packages of a deployment on Modal, as uv.lock pins them. */
+export const MODAL_PACKAGES = 'python:ryla-modal';
+
 /** What the plugin takes from an endpoint.json: nothing that a broken one could break. */
 export interface EndpointOutline {
   /** Name of the workflow file beside endpoint.json. */
@@ -117,7 +120,7 @@ function validate(root: string): TargetConfiguration {
 }
 
 /**
- * Its task hash is the fingerprint of a deployment on Modal: exactly what `modal deploy` reads.
+ * Its task hash is the fingerprint of a deployment on Modal: exactly what `modal deploy` reads, and the packages it runs with.
  * No tests, docs or client. It takes no arguments and depends on nothing, since both would move the hash.
  */
 function fingerprint(root: string, outline: EndpointOutline): TargetConfiguration {
@@ -136,8 +139,7 @@ function fingerprint(root: string, outline: EndpointOutline): TargetConfiguratio
       '{workspaceRoot}/libs/worker/pyproject.toml',
       '{workspaceRoot}/libs/worker/src/**/*',
       '{workspaceRoot}/libs/workflow/schema/endpoint.schema.json',
-      '{workspaceRoot}/uv.lock',
-      noPackages,
+      { externalDependencies: [MODAL_PACKAGES] },
     ],
     options: { command: program('fingerprint', root) },
     metadata: { description: 'Prints the hash of everything that a deployment of this endpoint is made of.' },
@@ -231,14 +233,14 @@ function edit(root: string): TargetConfiguration {
 
 const OPERATIONS = {
   status:
-    'Shows what is live: version, fingerprint, commit, containers, recent errors. `--json` for programs.',
-  logs: "Prints the deployment's log; `--follow`, `--since 1h`, `--search text` and the rest of `modal app logs`.",
-  stop: 'Stops the deployment: no URL, no containers, no costs. It asks first; `--yes` does not.',
+    'Shows what is live on Modal and RunPod: version, fingerprint, commit, containers or workers, queue, recent errors. `--provider modal|runpod` for one of them, `--json` for programs.',
+  logs: "Prints the deployment's log; `--follow`, `--since 1h`, `--search text` and the rest of `modal app logs`. `--provider runpod` for what active workers print.",
+  stop: 'Stops the deployment: no containers, no costs; on Modal no URL, with `--provider runpod` no workers. It asks first; `--yes` does not.',
   costs:
-    'Prints what Modal billed for the endpoint this month; `--for`, `--start`, `--end`, `--show-resources`, `--json`.',
+    'Prints what Modal, or RunPod with `--provider runpod`, billed for the endpoint this month; `--for`, `--start`, `--end`, `--show-resources`, `--json`.',
 } as const;
 
-/** Thin over the `modal` program. */
+/** Thin over the `modal` program, and over RunPod's APIs. */
 function operations(root: string): Record<string, TargetConfiguration> {
   return Object.fromEntries(
     Object.entries(OPERATIONS).map(([name, description]) => [

@@ -7,11 +7,13 @@ import type {
   CreateNodesContext,
   CreateNodesResultArray,
   ProjectConfiguration,
+  ProjectGraphExternalNode,
 } from '@nx/devkit';
 
-import { type EndpointOutline, endpointProject, readOutline } from './endpoint-project.ts';
+import { type EndpointOutline, endpointProject, MODAL_PACKAGES, readOutline } from './endpoint-project.ts';
 import { IS_INSTALLED } from './installation.ts';
 import { installedProject } from './installed-project.ts';
+import { pythonPackagesHash } from './python-packages.ts';
 
 /** Name under which Nx reports this plugin. */
 export const name = '@ryla/nx-comfyui';
@@ -19,15 +21,20 @@ export const name = '@ryla/nx-comfyui';
 /** Where endpoints are, from the root of the workspace. */
 export const ENDPOINT_GLOB = 'apps/endpoints/*/endpoint.json';
 
+/** The Python project whose packages a deployment on Modal runs with. */
+const MODAL_PROJECT = 'ryla-modal';
+
 function inferProjects(
   files: readonly string[],
   _options: unknown,
   context: Pick<CreateNodesContext, 'workspaceRoot'>,
 ): CreateNodesResultArray {
-  return files.map((file) => {
+  return files.map((file, index) => {
     const root = path.posix.dirname(file);
     const outline = readOutline(textOf(path.join(context.workspaceRoot, file)));
-    return [file, { projects: { [root]: projectOf(root, outline, context.workspaceRoot) } }];
+    const projects = { [root]: projectOf(root, outline, context.workspaceRoot) };
+    if (index > 0 || IS_INSTALLED) return [file, { projects }];
+    return [file, { projects, externalNodes: pythonNodes(context.workspaceRoot) }];
   });
 }
 
@@ -38,6 +45,13 @@ function projectOf(root: string, outline: EndpointOutline, workspaceRoot: string
     .split(path.sep)
     .join('/');
   return installedProject(root, outline, programs);
+}
+
+/** What uv.lock pins for the apps: its other packages are none of a deployment's business. */
+function pythonNodes(workspaceRoot: string): Record<string, ProjectGraphExternalNode> {
+  const hash = pythonPackagesHash(textOf(path.join(workspaceRoot, 'uv.lock')), MODAL_PROJECT);
+  const data = { version: hash.slice(0, 12), packageName: MODAL_PROJECT, hash };
+  return { [MODAL_PACKAGES]: { type: 'python', name: MODAL_PACKAGES, data } };
 }
 
 /** One project per endpoint.json. A bad one is a project too, whose `validate` fails. */

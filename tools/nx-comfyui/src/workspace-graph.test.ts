@@ -1,15 +1,11 @@
 /** The real workspace's graph, in a copy that may be changed: arrows, what a change selects, what moves a fingerprint. */
-import { execFile } from 'node:child_process';
-import { appendFileSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import process from 'node:process';
-import { promisify } from 'node:util';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 
-import { WORKSPACE_ROOT } from './command-line.ts';
+import { WorkspaceCopy } from '../test-support/workspace-copy.ts';
 
 const ENDPOINTS = ['flux-schnell', 'photo-finish', 'z-image-turbo'];
 const APPS = ['modal', 'runpod'];
@@ -22,13 +18,14 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 };
 /** From libraries and endpoints, the edges that DESIGN names one by one. */
 const NAMED: Readonly<Record<string, readonly string[]>> = {
-  business: ['workflow'],
-  workflow: [],
+  business: ['workflow', 'test-support'],
+  workflow: ['test-support'],
+  'test-support': [],
   'runpod-management': ['workflow'],
   worker: [],
   modal: ['worker'],
   runpod: ['worker'],
-  cli: ['business', 'migration', 'runpod-management', 'video-frames', 'workflow'],
+  cli: ['business', 'migration', 'runpod-management', 'test-support', 'video-frames', 'workflow'],
   'flux-schnell': ['modal', 'runpod', 'workflow'],
   'photo-finish': ['modal', 'runpod', 'workflow'],
   'z-image-turbo': ['modal', 'runpod', 'workflow'],
@@ -41,37 +38,18 @@ const graphFile = z.object({
   }),
 });
 
-const exec = promisify(execFile);
+let workspace: WorkspaceCopy;
 let copy = '';
 
 beforeAll(async () => {
-  copy = mkdtempSync(path.join(tmpdir(), 'nx-graph-'));
-  const { stdout } = await exec('git', ['ls-files', '-co', '--exclude-standard', '-z'], {
-    cwd: WORKSPACE_ROOT,
-  });
-  for (const file of stdout.split('\0')) {
-    if (file !== '' && existsSync(path.join(WORKSPACE_ROOT, file)))
-      cpSync(path.join(WORKSPACE_ROOT, file), path.join(copy, file), { recursive: true });
-  }
-  symlinkSync(path.join(WORKSPACE_ROOT, 'node_modules'), path.join(copy, 'node_modules'));
-}, 30_000);
-afterAll(() => rmSync(copy, { recursive: true, force: true }));
+  workspace = await WorkspaceCopy.make();
+  copy = workspace.root;
+}, 60_000);
+afterAll(() => workspace[Symbol.dispose]());
 
 /** Nx in the copy, apart from the Nx that may be running this test. */
 async function nx(...args: string[]): Promise<string> {
-  const outer = Object.entries(process.env).filter(([name]) => !name.startsWith('NX_'));
-  const env = {
-    ...Object.fromEntries(outer),
-    NX_DAEMON: 'false',
-    NX_ISOLATE_PLUGINS: 'false',
-    NX_WORKSPACE_ROOT_PATH: copy,
-    NX_WORKSPACE_DATA_DIRECTORY: path.join(copy, '.nx/workspace-data'),
-    NX_CACHE_DIRECTORY: path.join(copy, '.nx/cache'),
-    NO_COLOR: '1',
-  };
-  const program = path.join(copy, 'node_modules/nx/dist/bin/nx.js');
-  const { stdout } = await exec(process.execPath, [program, ...args], { cwd: copy, env });
-  return stdout;
+  return (await workspace.nx(args)).stdout;
 }
 
 async function affectedBy(file: string): Promise<string[]> {
@@ -131,6 +109,17 @@ describe('fingerprint', () => {
     return /"fingerprint":"(\w+)"/.exec(stdout)?.[1] ?? '';
   }
 
+  /** On Modal and on RunPod. */
+  async function fingerprints(): Promise<readonly string[]> {
+    const targets = ['fingerprint', 'fingerprint-runpod'];
+    const stdout = await nx('run-many', '-t', ...targets, '-p', 'photo-finish', '--outputStyle=static');
+    return targets.map((target) => {
+      const printed = new RegExp(`photo-finish:${target}$[^]*?"fingerprint":"(\\w+)"`, 'm').exec(stdout)?.[1];
+      expect(printed, stdout).toBeDefined();
+      return printed ?? '';
+    });
+  }
+
   it(
     'moves with the workflow and the worker, not with docs, tests or another endpoint',
     { timeout: 60_000 },
@@ -146,6 +135,28 @@ describe('fingerprint', () => {
       expect(second).not.toBe(first);
       appendFileSync(path.join(copy, 'libs/worker/src/comfy_worker/__init__.py'), '\n');
       expect(await fingerprint()).not.toBe(second);
+    },
+  );
+
+  it(
+    'moves with the Python packages that a deployment runs with, and with no other',
+    { timeout: 60_000 },
+    async () => {
+      const file = path.join(copy, 'uv.lock');
+      const lock = readFileSync(file, 'utf8');
+      const withAnother = async (name: string): Promise<readonly string[]> => {
+        const changed = lock.replace(`[[package]]\nname = "${name}"\nversion = "`, '$&99.');
+        expect(changed).not.toBe(lock);
+        writeFileSync(file, changed);
+        return await fingerprints();
+      };
+      const [modal, runpod] = await fingerprints();
+      expect(await withAnother('ruff')).toEqual([modal, runpod]);
+      // By way of modal and grpclib; RunPod's image takes nothing from uv.lock.
+      const [other, same] = await withAnother('h2');
+      expect(other).not.toBe(modal);
+      expect(same).toBe(runpod);
+      expect(await affectedBy('uv.lock')).toEqual(expect.arrayContaining(ENDPOINTS));
     },
   );
 });

@@ -1,6 +1,7 @@
 /**
  * `npm run bench`: every benchmark of the workspace in one run, each beside its peer or raw limit.
- * A benchmark is a module `<project>/bench/<subject>.bench.ts` that exports `run(): Promise<BenchResult[]>`.
+ * A benchmark is a module `<project>/bench/<subject>.bench.ts` that exports `run(): Promise<BenchResult[]>`
+ * (libs/test-support).
  */
 import { glob } from 'node:fs/promises';
 import path from 'node:path';

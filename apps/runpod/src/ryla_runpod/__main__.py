@@ -77,6 +77,9 @@ def prepare(claims: DirectoryClaims | BucketClaims | None, loop: asyncio.Abstrac
             asyncio.run_coroutine_threadsafe(claims.check(), loop).result()
         except ClaimsUnavailable as error:
             print(f"{error.message} {error.hint}", file=sys.stderr, flush=True)
+        else:
+            # Beside the jobs: nothing waits for it.
+            asyncio.run_coroutine_threadsafe(claims.prune(), loop)
 
 
 def start(worker: Worker, check: ModelCheck, loop: asyncio.AbstractEventLoop) -> None:

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from comfy_worker import ClaimsUnavailable, JobAlreadyClaimed
 from comfy_worker.claims import (
+    KEEP,
     LEASE,
     Renewal,
     already_claimed,
@@ -31,7 +32,7 @@ from .claim_objects import Changed, ClaimObjects, Found
 from .result_bucket import ResultBucket
 
 FOLDER = ".ryla/claims"
-"""Prefix of the objects' keys. A rule of the bucket may delete what is older than 7 days below it."""
+"""Prefix of the objects' keys. A rule of the bucket may delete what is older than KEEP below it, too."""
 
 HELD, FREE, DONE = "held", "free", "done"
 """States of a claim: a worker has it, a worker let it go without a result, a result was committed."""
@@ -107,6 +108,20 @@ class BucketClaims:
         if not self._is_checked:
             await self._objects.check(f"{FOLDER}/check-{uuid4().hex}")
             self._is_checked = True
+
+    async def prune(self) -> int:
+        """Deletes claims that nobody can ask for any more; how many. Of many, those of one place that chance chooses: every
+        worker that starts does its part. Never raises: a key that may not list and delete leaves them to a rule of the bucket.
+        """
+        try:
+            return await self._objects.delete_older(f"{FOLDER}/", f"{FOLDER}/{uuid4().hex}", KEEP)
+        except Exception as error:
+            print(
+                f"Claims older than 7 days may stay in the bucket ({type(error).__name__}): a lifecycle rule below {FOLDER}/ "
+                "removes them.",
+                flush=True,
+            )
+            return 0
 
     @asynccontextmanager
     async def claim(self, job_id: str, holder: Mapping[str, Any]) -> AsyncGenerator[BucketClaim]:

@@ -19,6 +19,7 @@ from local_clouds import cli
 from local_clouds.modal import LocalModal, ModalSettings
 from local_clouds.modal.call_history import Retention
 from local_clouds.modal.launcher import ContainerSettings
+from local_clouds.modal.scheduler import HEARTBEAT_TIMEOUT
 
 SAMPLE = Path(__file__).with_name("sample_app.py")
 PROXY = {"Modal-Key": "wk-local", "Modal-Secret": "ws-local"}
@@ -118,7 +119,12 @@ class Cloud:
         )
 
 
-def running(folder: Path, retention: Retention | None = None, **settings: Any) -> Iterator[Cloud]:
+def running(
+    folder: Path,
+    retention: Retention | None = None,
+    heartbeat_timeout: float = HEARTBEAT_TIMEOUT,
+    **settings: Any,
+) -> Iterator[Cloud]:
     """Runs a local Modal in a thread until the test is done."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -132,7 +138,13 @@ def running(folder: Path, retention: Retention | None = None, **settings: Any) -
 
     async def make() -> LocalModal:
         made = LocalModal(
-            ModalSettings(folder / "state", containers, web_timeout=1.5, retention=retention or Retention()),
+            ModalSettings(
+                folder / "state",
+                containers,
+                web_timeout=1.5,
+                heartbeat_timeout=heartbeat_timeout,
+                retention=retention or Retention(),
+            ),
             lambda line: None,
         )
         await made.start()

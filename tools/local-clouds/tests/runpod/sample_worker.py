@@ -34,6 +34,10 @@ async def handler(job: dict[str, Any]) -> Any:
         return {"refresh_worker": True, "pid": os.getpid()}
     if action == "large":
         return {"data": "x" * given["bytes"]}
+    if action == "environment":
+        return dict(os.environ)
+    if action == "print":
+        print(given["text"], flush=True)
     if action == "nothing":
         return {}
     return {"echo": given, "pid": os.getpid()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -219,6 +220,28 @@ async def test_a_network_volume_binds_an_endpoint_to_its_data_centre(account: Ac
     path = f"serverless/{endpoint['id']}"
     assert (await account.call("PATCH", path, {"dataCenterIds": ["US-KS-2"]})).status == 400
     assert (await account.call("POST", "network-volumes", {**request, "size": 9})).status == 422
+
+
+async def test_deletes_templates_that_no_pod_needs_and_volumes_with_their_files(account: Account) -> None:
+    template = (await account.call("POST", "templates", {"name": "t", "image": "x"})).body
+    request = {"name": "models", "size": 200, "dataCenter": "EU-RO-1"}
+    volume = (await account.call("POST", "network-volumes", request)).body
+    mounts = {"network": [{"volumeId": volume["id"], "path": "/workspace"}]}
+    member = {"id": "pod2", "name": "member", "cluster": {}}
+    pod = {"id": "pod1", "name": "train", "template": template["id"], "mounts": mounts}
+    await account.control("PUT", "pods", [pod, member])
+    listed = (await account.call("GET", "pods")).body["pods"]
+    assert [(each["id"], each["status"]) for each in listed] == [("pod1", "RUNNING")]
+    assert len((await account.call("GET", "pods?includeClusterPods=true")).body["pods"]) == 2
+    assert (await account.call("DELETE", f"templates/{template['id']}")).status == 400
+    await account.control("PUT", "pods", [])
+    folder = Path((await account.control("GET", "state"))["s3"]["folder"]) / volume["id"]
+    assert folder.is_dir()
+    for path in (f"templates/{template['id']}", f"network-volumes/{volume['id']}"):
+        assert (await account.call("DELETE", path, key="wrong")).status == 401
+        assert (await account.call("DELETE", path)).status == 204
+        assert (await account.call("DELETE", path)).status == 404
+    assert not folder.exists()
 
 
 async def test_the_catalogue_has_stock_only_when_asked_for(account: Account) -> None:

@@ -16,23 +16,12 @@ from typing import Any
 import grpclib.server
 from modal_proto import api_pb2
 
+from ..child_environment import inherited
 from ..child_process import exited, follow_to_end, start_child
 from .container import Container
 from .records import State
 
 SANDBOX_SCRIPT = Path(__file__).with_name("sandbox_entry.py")
-
-INHERITED = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-)
-"""Variables of this machine that a container sees; nothing else leaks into it."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +215,7 @@ class Launcher:
         self, container: Container, rootfs: Path, volumes: Mapping[str, tuple[Path, bool]], sandboxed: bool
     ) -> dict[str, str]:
         function = container.function
-        values = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        values = inherited(os.environ)
         own = self.image_environment(function.definition.image_id)
         for secret_id in function.definition.secret_ids:
             secret = self._state.secrets.by_id.get(secret_id)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modal_proto import api_pb2
 
 from .call_history import CallHistory
+from .crash_loop import CrashLoop
 
 if TYPE_CHECKING:
     from .container import Container
@@ -131,6 +132,13 @@ class AppRecord:
     tags: dict[str, str] = field(default_factory=dict[str, str])
     history: list[Deployment] = field(default_factory=list[Deployment])
     logs: Channel = field(default_factory=lambda: Channel(LOG_LIMIT))
+    heartbeat: float = field(default_factory=time.monotonic)
+    """When the client that runs it was heard last."""
+
+    def is_abandoned(self, timeout: float) -> bool:
+        """Whether it lives as long as its client, and that has been silent for so many seconds."""
+        with_client = self.state in (api_pb2.APP_STATE_EPHEMERAL, api_pb2.APP_STATE_INITIALIZING)
+        return with_client and time.monotonic() - self.heartbeat > timeout
 
     @property
     def running(self) -> bool:
@@ -212,6 +220,7 @@ class FunctionRecord:
     override: api_pb2.AutoscalerSettings | None = None
     started: int = 0
     """Containers started so far."""
+    crash_loop: CrashLoop = field(default_factory=CrashLoop)
 
     @property
     def name(self) -> str:

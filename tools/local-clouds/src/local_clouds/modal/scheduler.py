@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import re
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from hashlib import sha256
 from typing import Any
 
 from modal_proto import api_pb2
@@ -19,6 +17,7 @@ from ..faults import Faults
 from .container import Container
 from .function_options import data_with_options, with_options
 from .records import AppRecord, Call, FunctionRecord, Input, State, WebEndpoint
+from .web_names import subdomain
 
 TICK = 0.2
 """Seconds between two looks at what should scale down or has run too long."""
@@ -29,10 +28,10 @@ STOP_GRACE = 30.0
 SHUTDOWN_GRACE = 5.0
 """The same when the whole local Modal stops."""
 
-APP_STOPPED = "The app was stopped."
+HEARTBEAT_TIMEOUT = 60.0
+"""Seconds after which a silent client counts as gone: four of its heartbeats (modal 1.6.4 sends one every 15 s)."""
 
-SUBDOMAIN_LIMIT = 63
-"""Longest label of a host name; Modal cuts longer ones and adds a hash."""
+APP_STOPPED = "The app was stopped."
 
 Status = api_pb2.GenericResult
 Launch = Callable[[Container], Awaitable[None]]
@@ -58,6 +57,7 @@ class Scheduler:
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop_task: asyncio.Task[None] | None = None
+        self.heartbeat_timeout = HEARTBEAT_TIMEOUT
         self.workspace = "local"
         self.web_port = 0
 
@@ -104,6 +104,14 @@ class Scheduler:
             function = self._state.functions[function_id]
             self.metadata(function)
         self.wake()
+
+    def _end_abandoned(self) -> None:
+        for app in list(self._state.apps.values()):
+            if app.is_abandoned(self.heartbeat_timeout):
+                self._log(
+                    f"[{app.name}] stopped: its client has been silent for {self.heartbeat_timeout:g} s"
+                )
+                self._spawn(self.stop_app(app))
 
     async def replace_containers(self, app: AppRecord) -> None:
         """Ends every container of an app now."""
@@ -253,6 +261,7 @@ class Scheduler:
         if container is not None and container.evicted and status == Status.GENERIC_STATUS_TERMINATED:
             return  # it was interrupted, not canceled: it runs again elsewhere when this container is gone
         self._release(item)
+        item.call.function.crash_loop.answered()
         if status == Status.GENERIC_STATUS_FAILURE and self._retry(item):
             return
         self._finish(item, output.result, output.data_format)
@@ -347,7 +356,7 @@ class Scheduler:
             container.idle_since = time.monotonic()
 
     def _scale(self, function: FunctionRecord) -> None:
-        if self._stopped or not function.app.running:
+        if self._stopped or not function.app.running or function.crash_loop.pausing():
             return
         live = [container for container in function.containers if not container.stopping]
         busy = sum(len(container.inputs) for container in live)
@@ -379,9 +388,11 @@ class Scheduler:
     def _after(self, container: Container) -> None:
         """A container is gone: answers what it left, and what waits in vain for one that cannot start."""
         code = container.process.returncode if container.process is not None else None
+        if container.inputs and not container.evicted and not self._stopped:
+            self._spawn(self._scale_later(container.function, container.function.crash_loop.crashed()))
         for item in list(container.inputs.values()):
             self._release(item)
-            if container.evicted:
+            if container.evicted or self._reschedules(item):
                 self._queue(item, first=True)
             elif not self._retry(item):
                 reason = container.failure.exception if container.failure is not None else ""
@@ -396,6 +407,16 @@ class Scheduler:
                 self._answer(item, Status.GENERIC_STATUS_INIT_FAILURE, container.failure.exception)
         if function.app.running:
             self._scale(function)
+
+    def _reschedules(self, item: Input) -> bool:
+        """Whether an input whose container has crashed goes to another one. A web request is told: it may not be repeatable."""
+        function = item.call.function
+        deployed = function.app.state == api_pb2.APP_STATE_DEPLOYED
+        return not item.call.web and not function.crash_loop.is_over(deployed)
+
+    async def _scale_later(self, function: FunctionRecord, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._scale(function)
 
     async def stop_container(self, container: Container, graceful: bool) -> None:
         """Ends a container: gracefully it finishes its inputs first; exit hooks run either way, for a while."""
@@ -440,6 +461,7 @@ class Scheduler:
             self._woken.clear()
             for call in self._state.calls.expire():
                 self._forget(call)
+            self._end_abandoned()
             for function in list(self._state.functions.values()):
                 self._look_after(function)
 
@@ -480,14 +502,3 @@ class Scheduler:
         container.stopping = container.evicted = True
         if container.process is not None:
             signal_group(container.process.pid, signal.SIGKILL)
-
-
-def subdomain(workspace: str, web_suffix: str, app: AppRecord, name: str, suffix: str) -> str:
-    """Host label of a web function: workspace, the environment's suffix, then its label or app and name."""
-    label = re.sub(r"[^a-z0-9-]", "-", (suffix or f"{app.name}-{name}").lower())
-    environment = f"-{web_suffix}" if web_suffix else ""
-    dev = "-dev" if app.state == api_pb2.APP_STATE_EPHEMERAL else ""
-    whole = f"{workspace}{environment}--{label}{dev}"
-    if len(whole) <= SUBDOMAIN_LIMIT:
-        return whole
-    return f"{whole[:56]}-{sha256(whole.encode()).hexdigest()[:6]}"

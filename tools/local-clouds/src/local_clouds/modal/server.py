@@ -20,7 +20,7 @@ from .container import Container
 from .control_plane import ControlPlane
 from .launcher import ContainerSettings, Launcher
 from .records import EnvironmentRecord, Named, State, new_id
-from .scheduler import Scheduler
+from .scheduler import HEARTBEAT_TIMEOUT, Scheduler
 from .web_gateway import WebGateway
 
 WEB_TIMEOUT = 150.0
@@ -52,6 +52,7 @@ class ModalSettings:
     token: tuple[str, str] = ("ak-local", "as-local")
     proxy_credentials: tuple[str, str] = ("wk-local", "ws-local")
     web_timeout: float = WEB_TIMEOUT
+    heartbeat_timeout: float = HEARTBEAT_TIMEOUT
     retention: Retention = field(default_factory=Retention)
     faults: Iterable[str] = field(default_factory=tuple)
 
@@ -66,6 +67,7 @@ class LocalModal:
         self._log = log
         self._folder = settings.folder.absolute()
         self.scheduler = Scheduler(self.state, self.faults, self._launch, log, self._drop_blob)
+        self.scheduler.heartbeat_timeout = settings.heartbeat_timeout
         self._launcher = Launcher(
             self.state, self._folder, settings.containers, self._servicer, self.scheduler.layout, log
         )

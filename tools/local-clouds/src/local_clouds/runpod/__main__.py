@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import signal
@@ -9,18 +10,27 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .account import read_account
 from .server import LocalRunPod
 
 
 async def main() -> None:
     """Serves until SIGINT, SIGTERM or the end of standard input."""
+    parser = argparse.ArgumentParser(prog="python -m local_clouds.runpod", description=__doc__)
+    parser.add_argument(
+        "--account", type=Path, help="JSON of the API v2: what the account holds from the start"
+    )
+    account_file: Path | None = parser.parse_args().account
+    account = None if account_file is None else read_account(account_file)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     loop.run_in_executor(None, _wait_for_eof, loop, stopped)
     with TemporaryDirectory(prefix="local-runpod-") as folder:
-        runpod = LocalRunPod(Path(folder), log=lambda line: print(line, file=sys.stderr, flush=True))
+        runpod = LocalRunPod(
+            Path(folder), log=lambda line: print(line, file=sys.stderr, flush=True), account=account
+        )
         await runpod.start()
         try:
             addresses = {"apiUrl": runpod.api_url, "managementUrl": runpod.management_url}

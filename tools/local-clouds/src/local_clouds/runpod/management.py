@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -18,11 +19,14 @@ from aiohttp import web
 from ..faults import Faults, UnknownFault
 from . import management_schemas as schemas
 from .account import fill
-from .management_billing import billing
+from .answers import cut, half
+from .management_billing import VolumeLedger, billing, serverless_records, volume_records, window
 from .management_catalogue import gpu_types
-from .management_resources import Refused, Resources
+from .management_logs import log_lines, send_lines, worker_list
+from .management_resources import POD_DEFAULTS, Refused, Resources
 from .management_workers import JobApi, ManagedWorkers
 from .network_volumes import NetworkVolumes
+from .worker_log import LogLine
 
 FAULTS = {
     "latency-ms": "an operation takes longer: latency-ms=500, or latency-ms=<operation>/500",
@@ -36,6 +40,7 @@ FAULTS = {
     "malformed-json": "an answer says that it is JSON and is not: <operation>/",
     "answer-field": "a field of every resource in an answer is left out or another: "
     'answer-field=<operation>/flashboot, answer-field=<operation>/flashboot="TURBO"',
+    "cut-logs": "a stream of logs is cut after so many lines: cut-logs=2",
     "availability": "stock of every GPU type: availability=NONE",
 }
 """Faults of the local management API; operations are named as in RunPod's document, such as createEndpoint."""
@@ -48,8 +53,10 @@ Handler = Callable[[web.Request, Any], "Answer | Awaitable[Answer]"]
 class Answer:
     """What an operation answers."""
 
-    body: Any
+    body: Any = None
     status: int = 200
+    lines: AsyncIterator[LogLine] | None = None
+    """Sent as events in place of a body."""
 
 
 class RunPodManagement:
@@ -63,12 +70,15 @@ class RunPodManagement:
         self.workers = ManagedWorkers(jobs)
         self.journal: list[dict[str, Any]] = []
         self._bills: dict[str, list[dict[str, Any]]] = {"serverless": [], "networkVolumes": []}
+        self._billed_since = datetime.now(UTC)
+        self._volume_ledger = VolumeLedger()
 
     def hold(self, account: Mapping[str, Any]) -> None:
         """Takes what `read_account` gave, before anything else is made. Raises Refused."""
         fill(self.resources, account)
         for volume in self.resources.volumes.values():
             self._volumes.add(volume)
+            self._volume_ledger.begin(volume)
         for endpoint in self.resources.endpoints.values():
             self.workers.configure(endpoint, new_release=False)
 
@@ -89,11 +99,20 @@ class RunPodManagement:
                 schemas.RELEASES,
             ),
             (
+                *("GET", "/v2/serverless/{id}/workers", "listEndpointWorkers", self._list_workers),
+                schemas.WORKERS_OF_ENDPOINT,
+            ),
+            (
+                *("GET", "/v2/serverless/{id}/workers/{worker}/logs", "getWorkerLogs", self._worker_logs),
+                None,
+            ),
+            (
                 *("GET", "/v2/templates", "listTemplates", self._list_templates),
                 schemas.list_of("templates", schemas.TEMPLATE),
             ),
             ("POST", "/v2/templates", "createTemplate", self._create_template, schemas.TEMPLATE),
             ("GET", "/v2/templates/{id}", "getTemplate", self._get_template, schemas.TEMPLATE),
+            ("DELETE", "/v2/templates/{id}", "deleteTemplate", self._delete_template, None),
             (
                 *("GET", "/v2/network-volumes", "listNetworkVolumes", self._list_volumes),
                 schemas.list_of("networkVolumes", schemas.NETWORK_VOLUME),
@@ -103,6 +122,8 @@ class RunPodManagement:
                 schemas.NETWORK_VOLUME,
             ),
             ("GET", "/v2/network-volumes/{id}", "getNetworkVolume", self._get_volume, schemas.NETWORK_VOLUME),
+            ("DELETE", "/v2/network-volumes/{id}", "deleteNetworkVolume", self._delete_volume, None),
+            ("GET", "/v2/pods", "listPods", self._list_pods, schemas.list_of("pods", schemas.POD)),
             (
                 *("GET", "/v2/catalog/gpus", "listGpuTypes", self._gpus),
                 schemas.list_of("gpus", schemas.GPU_TYPE),
@@ -126,7 +147,9 @@ class RunPodManagement:
                 web.get("/_local/requests", self._get_requests),
                 web.delete("/_local/requests", self._delete_requests),
                 web.put("/_local/worker", self._put_worker),
+                web.put("/_local/secrets", self._put_secrets),
                 web.put("/_local/billing", self._put_billing),
+                web.put("/_local/pods", self._put_pods),
                 web.get("/_local/faults", self._get_faults),
                 web.put("/_local/faults", self._put_faults),
                 web.delete("/_local/faults", self._delete_faults),
@@ -182,7 +205,7 @@ class RunPodManagement:
     async def _fault_before(self, name: str, request: web.Request) -> web.StreamResponse | None:
         await asyncio.sleep(float(self.faults.hit("latency-ms", name) or 0) / 1000)
         if self.faults.hit("drop-before-accept", name) is not None:
-            return _drop(request)
+            return cut(request)
         if (seconds := self.faults.hit("rate-limit", name)) is not None:
             limited = _error(Refused(429, "rate limit exceeded for the minute window"))
             if seconds:
@@ -197,13 +220,16 @@ class RunPodManagement:
 
     async def _fault_after(self, name: str, request: web.Request, answer: Answer) -> web.StreamResponse:
         if self.faults.hit("drop-after-accept", name) is not None:
-            return _drop(request)
+            return cut(request)
         if (status := self.faults.hit("error-after-accept", name)) is not None:
             return _error(Refused(int(status or 500), "injected fault"))
         if self.faults.hit("malformed-json", name) is not None:
             return web.Response(status=answer.status, text="{]", content_type="application/json")
         if self.faults.hit("truncated-json", name) is not None:
-            return await _half(request, json.dumps(answer.body).encode())
+            return await half(request, json.dumps(answer.body).encode())
+        if answer.lines is not None:
+            cut_after = self.faults.hit("cut-logs")
+            return await send_lines(request, answer.lines, int(cut_after) if cut_after else None)
         if answer.status == 204:
             return web.Response(status=204)
         body = answer.body
@@ -261,6 +287,20 @@ class RunPodManagement:
             }
         )
 
+    def _list_workers(self, request: web.Request, _body: Any) -> Answer:
+        identifier = request.match_info["id"]
+        endpoint = self.resources.endpoint(identifier)
+        version = self.resources.releases[identifier][0]["version"]
+        return Answer(worker_list(endpoint, version, *self.workers.of(identifier)))
+
+    def _worker_logs(self, request: web.Request, _body: Any) -> Answer:
+        identifier, worker_id = request.match_info["id"], request.match_info["worker"]
+        self.resources.endpoint(identifier)
+        found = next((each for each in self.workers.of(identifier)[0] if each.id == worker_id), None)
+        if found is None:
+            raise Refused(404, "worker not found")
+        return Answer(lines=log_lines(found.log, request.query, request.headers.get("Last-Event-ID")))
+
     def _list_templates(self, _request: web.Request, _body: Any) -> Answer:
         return Answer({"templates": list(self.resources.templates.values())})
 
@@ -270,16 +310,32 @@ class RunPodManagement:
     def _get_template(self, request: web.Request, _body: Any) -> Answer:
         return Answer(self.resources.template(request.match_info["id"]))
 
+    def _delete_template(self, request: web.Request, _body: Any) -> Answer:
+        self.resources.delete_template(request.match_info["id"])
+        return Answer(None, 204)
+
     def _list_volumes(self, _request: web.Request, _body: Any) -> Answer:
         return Answer({"networkVolumes": list(self.resources.volumes.values())})
 
     def _create_volume(self, _request: web.Request, body: Any) -> Answer:
         volume = self.resources.create_volume(body)
         self._volumes.add(volume)
+        self._volume_ledger.begin(volume)
         return Answer(volume, 201)
 
     def _get_volume(self, request: web.Request, _body: Any) -> Answer:
         return Answer(self.resources.volume(request.match_info["id"]))
+
+    async def _delete_volume(self, request: web.Request, _body: Any) -> Answer:
+        identifier = request.match_info["id"]
+        self.resources.delete_volume(identifier)
+        self._volume_ledger.end(identifier)
+        await self._volumes.remove(identifier)
+        return Answer(None, 204)
+
+    def _list_pods(self, request: web.Request, _body: Any) -> Answer:
+        members = request.query.get("includeClusterPods") == "true"
+        return Answer({"pods": [pod for pod in self.resources.pods if members or "cluster" not in pod]})
 
     def _gpus(self, request: web.Request, _body: Any) -> Answer:
         include, product = request.query.get("include"), request.query.get("product")
@@ -293,14 +349,17 @@ class RunPodManagement:
         return Answer({"gpus": gpu_types(stock if include else None)})
 
     def _bill_serverless(self, request: web.Request, _body: Any) -> Answer:
-        names = schemas.SERVERLESS_AMOUNTS
-        records = self._bills["serverless"]
-        return Answer(billing(records, request.query, "serverlessId", "uniqueServerlessCount", names))
+        asked = window(request.query, datetime.now(UTC))
+        lives = [life for life in self._jobs.worker_lives() if life.begin >= self._billed_since]
+        records = [*self._bills["serverless"], *serverless_records(lives, asked)]
+        owner, unique = "serverlessId", "uniqueServerlessCount"
+        return Answer(billing(records, asked, request.query, owner, unique, schemas.SERVERLESS_AMOUNTS))
 
     def _bill_volumes(self, request: web.Request, _body: Any) -> Answer:
-        names = schemas.VOLUME_AMOUNTS
-        records = self._bills["networkVolumes"]
-        return Answer(billing(records, request.query, "networkVolumeId", "uniqueNetworkVolumeCount", names))
+        asked = window(request.query, datetime.now(UTC))
+        records = [*self._bills["networkVolumes"], *volume_records(self._volume_ledger.lives(), asked)]
+        owner, unique = "networkVolumeId", "uniqueNetworkVolumeCount"
+        return Answer(billing(records, asked, request.query, owner, unique, schemas.VOLUME_AMOUNTS))
 
     def _request_urls(self, identifier: str) -> dict[str, str]:
         base = f"{self._jobs.api_url}/{identifier}"
@@ -330,12 +389,15 @@ class RunPodManagement:
         )
 
     async def _delete_state(self, _: web.Request) -> web.Response:
+        self.workers.secrets = {}
         for identifier in list(self.resources.endpoints):
             await self.workers.remove(identifier)
         self.resources = Resources(self._request_urls)
         self.journal.clear()
         self.faults.remove()
         self._bills = {"serverless": [], "networkVolumes": []}
+        self._billed_since = datetime.now(UTC)
+        self._volume_ledger = VolumeLedger()
         return web.Response(status=204)
 
     async def _get_requests(self, _: web.Request) -> web.Response:
@@ -352,8 +414,20 @@ class RunPodManagement:
             return _error(Refused(400, str(error)))
         return web.Response(status=204)
 
+    async def _put_secrets(self, request: web.Request) -> web.Response:
+        self.workers.secrets = {str(name): str(value) for name, value in (await request.json()).items()}
+        return web.Response(status=204)
+
     async def _put_billing(self, request: web.Request) -> web.Response:
         self._bills.update(await request.json())
+        return web.Response(status=204)
+
+    async def _put_pods(self, request: web.Request) -> web.Response:
+        pods = [{**POD_DEFAULTS, **pod} for pod in await request.json()]
+        wrong = [problem for pod in pods for problem in schemas.problems(schemas.POD, pod)]
+        if wrong:
+            return _error(Refused(400, "; ".join(wrong)))
+        self.resources.pods = pods
         return web.Response(status=204)
 
     async def _get_faults(self, _: web.Request) -> web.Response:
@@ -404,20 +478,3 @@ def _with_field(body: Any, change: str) -> Any:
         }
     kept = {key: item for key, item in body.items() if key != name}
     return {**kept, name: json.loads(value)} if equals else kept
-
-
-def _drop(request: web.Request) -> web.Response:
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
-async def _half(request: web.Request, body: bytes) -> web.StreamResponse:
-    response = web.StreamResponse(
-        headers={"Content-Length": str(len(body)), "Content-Type": "application/json"}
-    )
-    await response.prepare(request)
-    await response.write(body[: len(body) // 2])
-    if request.transport is not None:
-        request.transport.abort()
-    return response

@@ -45,6 +45,9 @@ TEMPLATE_DEFAULTS: Document = {
     "allowedCudaVersions": [],
 }
 
+POD_DEFAULTS: Document = {"status": "RUNNING", "template": None, "mounts": {}}
+"""Of a pod that a test puts there: the local RunPod runs none."""
+
 
 class Refused(Exception):
     """A request that is answered with an error document."""
@@ -72,6 +75,7 @@ class Resources:
         self.releases: dict[str, list[Document]] = {}
         self.templates: dict[str, Document] = {}
         self.volumes: dict[str, Document] = {}
+        self.pods: list[Document] = []
 
     # -- endpoints -------------------------------------------------------------------------------------
 
@@ -216,6 +220,13 @@ class Resources:
         """One template; raises Refused."""
         return _find(self.templates, identifier, "template")
 
+    def delete_template(self, identifier: str) -> None:
+        """Removes a template that no pod was made from; raises Refused."""
+        self.template(identifier)
+        if any(pod["template"] == identifier for pod in self.pods):
+            raise Refused(400, "template is in use by a pod and cannot be deleted")
+        del self.templates[identifier]
+
     def create_volume(self, body: Any) -> Document:
         """Makes a network volume; raises Refused."""
         request = _check(CREATE_NETWORK_VOLUME, body)
@@ -226,6 +237,11 @@ class Resources:
     def volume(self, identifier: str) -> Document:
         """One network volume; raises Refused."""
         return _find(self.volumes, identifier, "network volume")
+
+    def delete_volume(self, identifier: str) -> None:
+        """Removes a network volume, whoever mounts it: the document names no reason to refuse. Raises Refused."""
+        self.volume(identifier)
+        del self.volumes[identifier]
 
 
 _TEMPLATE_NAMES = {"image": "imageName", "disk": "containerDiskInGb", "args": "dockerArgs"}

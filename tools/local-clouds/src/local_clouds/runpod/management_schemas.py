@@ -171,6 +171,21 @@ NETWORK_VOLUME: Schema = {
     "required": ["id", "name", "size", "dataCenter", "type"],
     "properties": {**CREATE_NETWORK_VOLUME["properties"], "id": TEXT},
 }
+NETWORK_MOUNT = _object({"volumeId": TEXT, "path": TEXT}, ["volumeId", "path"])
+POD: Schema = {
+    "type": "object",
+    "required": ["id", "name", "status", "mounts", "template"],
+    "properties": {
+        "id": TEXT,
+        "name": TEXT,
+        "status": TEXT,
+        "template": {"type": ["string", "null"]},
+        "mounts": _object({"persistent": {"type": "object"}, "network": _array(NETWORK_MOUNT, maxItems=1)}),
+        "cluster": {"type": "object"},
+    },
+}
+"""Of a pod, what tells what it needs: the local RunPod runs none."""
+
 _PRICE: Schema = {"type": "number"}
 GPU_TYPE: Schema = {
     "type": "object",
@@ -206,6 +221,28 @@ RELEASES: Schema = {
         "releases": _array(
             {"type": "object", "required": ["id", "source", "createdAt", "workerCount", "diff"]}
         ),
+    },
+}
+WORKERS_OF_ENDPOINT: Schema = {
+    "type": "object",
+    "required": ["workers", "summary"],
+    "properties": {
+        "workers": _array(
+            {
+                "type": "object",
+                "required": ["id", "status", "gpuCount", "isStale"],
+                "properties": {
+                    "status": {"enum": ["RUNNING", "IDLE", "INITIALIZING", "THROTTLED", "UNHEALTHY"]},
+                    "uptimeSeconds": {"type": ["integer", "null"], "minimum": 0},
+                    "startedAt": {"type": ["string", "null"], "format": "date-time"},
+                },
+            }
+        ),
+        "summary": {
+            "type": "object",
+            "required": ["running", "idle", "initializing", "throttled", "unhealthy", "total"],
+        },
+        "endpointVersion": {"type": ["integer", "null"]},
     },
 }
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from .workers import EndpointConfig, WorkerPool
+from .management_billing import Life
+from .workers import EndpointConfig, Worker, WorkerPool
+
+SECRET = re.compile(r"\{\{\s*RUNPOD_SECRET_(\w+)\s*\}\}")
+"""A reference to a secret in a variable's value."""
 
 
 class JobEndpoint(Protocol):
@@ -43,6 +48,10 @@ class JobApi(Protocol):
     async def unregister(self, endpoint_id: str) -> None:
         """Ends an endpoint's workers and its jobs."""
 
+    def worker_lives(self) -> Sequence[Life]:
+        """From when to when workers were there."""
+        ...
+
 
 @dataclass(frozen=True)
 class WorkerCommand:
@@ -60,6 +69,8 @@ class ManagedWorkers:
         self._jobs = jobs
         self._command: WorkerCommand | None = None
         self._stale: dict[str, set[str]] = {}
+        self.secrets: Mapping[str, str] = {}
+        """Values by name; a reference to another one stays as it is."""
         self._endings: set[asyncio.Task[None]] = set()
 
     def use(self, document: Any, endpoints: Mapping[str, Mapping[str, Any]]) -> None:
@@ -88,6 +99,12 @@ class ManagedWorkers:
         self._stale.pop(identifier, None)
         await self._jobs.unregister(identifier)
 
+    def of(self, identifier: str) -> tuple[list[Worker], Set[str]]:
+        """Workers of an endpoint, and the ids of those that run an older release."""
+        endpoint = self._jobs.endpoints.get(identifier)
+        workers = [] if endpoint is None else list(endpoint.pool.workers.values())
+        return workers, self._stale.get(identifier, set())
+
     def rollout(self, identifier: str) -> dict[str, Any]:
         """How many workers run the current release."""
         live = (
@@ -114,8 +131,11 @@ class ManagedWorkers:
             return EndpointConfig((), workers_max=0)
         return replace(
             base,
-            env={**base.env, **endpoint["env"]},
+            env={**base.env, **{name: self._filled(value) for name, value in endpoint["env"].items()}},
             workers_min=workers["min"],
             workers_max=workers["max"],
             idle_timeout_ms=1000 * workers.get("idleTimeout", 5),
         )
+
+    def _filled(self, value: str) -> str:
+        return SECRET.sub(lambda found: self.secrets.get(found[1], found[0]), value)

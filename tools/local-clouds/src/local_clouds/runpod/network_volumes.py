@@ -6,7 +6,9 @@ still to be signed for the volume's data centre, and a volume where RunPod has n
 
 from __future__ import annotations
 
+import asyncio
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,11 @@ class NetworkVolumes:
                     secret_key=self.secret_key,
                 )
             )
+
+    async def remove(self, identifier: str) -> None:
+        """Deletes a volume's files, and serves it no more."""
+        self._served.pop(identifier, None)
+        await asyncio.to_thread(shutil.rmtree, self.folder_of(identifier), ignore_errors=True)
 
     def describe(self) -> dict[str, Any]:
         """Address, keys and buckets."""

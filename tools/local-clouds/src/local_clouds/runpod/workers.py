@@ -11,11 +11,14 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..child_environment import inherited
 from ..child_process import end_child, follow_to_end, signal_group, start_child
 from .jobs import Job
+from .worker_log import CONTAINER, SYSTEM, WorkerLog
 
 STOP_GRACE = 10.0
 """Seconds that an idle worker has to end before it is killed."""
@@ -77,7 +80,8 @@ class Worker:
 
     id: str
     process: asyncio.subprocess.Process | None = None
-    started_at: float = field(default_factory=time.monotonic)
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    log: WorkerLog = field(default_factory=WorkerLog)
     ready: bool = False
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
     idle_since: float = field(default_factory=time.monotonic)
@@ -171,6 +175,13 @@ class WorkerPool:
         for worker in idle[: max(0, len(live) - self.config.workers_min)]:
             self._spawn(self.stop_worker(worker))
 
+    def end_surplus(self) -> None:
+        """Ends workers beyond the most that there may be; one that has a job finishes it first."""
+        live = [worker for worker in self.workers.values() if not worker.stopping]
+        free = [worker for worker in live if not worker.jobs]
+        for worker in free[: max(0, len(live) - self.config.workers_max)]:
+            self._spawn(self.stop_worker(worker))
+
     async def stop_worker(self, worker: Worker, grace: float = STOP_GRACE) -> None:
         """Ends a worker: SIGTERM, then SIGKILL."""
         worker.stopping = True
@@ -203,27 +214,41 @@ class WorkerPool:
         scratch = tempfile.mkdtemp(prefix="local-runpod-worker-")
         try:
             await asyncio.sleep(start_latency)
-            environment = {
-                **os.environ,
-                "TMPDIR": scratch,
-                **self._environment(worker.id),
-                **self.config.env,
-            }
+            environment = self._variables(worker, Path(scratch))
             cwd = Path(self.config.cwd) if self.config.cwd else None
             worker.process = await start_child(self.config.command, env=environment, cwd=cwd)
-            self._log(f"[runpod {self.endpoint_id}] worker {worker.id} started, pid {worker.process.pid}")
-            prefix = f"[runpod {self.endpoint_id}]"
-            code = await follow_to_end(worker.process, lambda line: self._log(f"{prefix} {line.rstrip()}"))
-            self._log(f"[runpod {self.endpoint_id}] worker {worker.id} ended, code {code}")
+            self._say(worker, f"worker {worker.id} started, pid {worker.process.pid}")
+            code = await follow_to_end(
+                worker.process, lambda line: self._say(worker, line.rstrip(), CONTAINER)
+            )
+            self._say(worker, f"worker {worker.id} ended, code {code}")
         except OSError as error:
-            self._log(f"[runpod {self.endpoint_id}] worker could not be started: {error}")
+            self._say(worker, f"worker could not be started: {error}")
         finally:
             if worker.process is not None:
                 signal_group(worker.process.pid, signal.SIGKILL)
             shutil.rmtree(scratch, ignore_errors=True)
             self.workers.pop(worker.id, None)
+            worker.log.end()
             self._pause_after(worker)
             self._on_exit(worker)
+
+    def _variables(self, worker: Worker, scratch: Path) -> dict[str, str]:
+        """What a container would have, and nothing else of this machine: its keys are no worker's business."""
+        home, temporary = scratch / "home", scratch / "tmp"
+        home.mkdir()
+        temporary.mkdir()
+        return {
+            **inherited(os.environ),
+            "HOME": str(home),
+            "TMPDIR": str(temporary),
+            **self._environment(worker.id),
+            **self.config.env,
+        }
+
+    def _say(self, worker: Worker, line: str, source: str = SYSTEM) -> None:
+        worker.log.add(source, line)
+        self._log(f"[runpod {self.endpoint_id}] {line}")
 
     def _pause_after(self, worker: Worker) -> None:
         if worker.ready or worker.stopping:

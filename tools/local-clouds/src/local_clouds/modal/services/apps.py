@@ -115,6 +115,9 @@ class AppService(Service):
 
     @unary
     async def AppHeartbeat(self, request: Any) -> Any:
+        app = self.state.apps.get(request.app_id)
+        if app is not None:
+            app.heartbeat = time.monotonic()
         return Empty()
 
     @unary
